@@ -8,6 +8,7 @@
  * - `PERMISSION_DENIED`: the user is known and lacks the right.
  * - `COMPACTED`: the revision asked for is no longer stored.
  * - `SESSION_LOST`: the lease is over, or its deadline has passed.
+ * - `CANDIDACY_LOST`: the candidate's key is gone or was given up before it led; `endCause` says why.
  * - `TERM_ENDED`: the spell of leadership is over; `endCause` says why.
  * - `NOT_LEADER`: the operation is the leader's alone, and this candidate is not the leader.
  * - `LOCKED`: somebody else holds the mutex.
@@ -22,6 +23,7 @@ export const errorCodes = [
   "PERMISSION_DENIED",
   "COMPACTED",
   "SESSION_LOST",
+  "CANDIDACY_LOST",
   "TERM_ENDED",
   "NOT_LEADER",
   "LOCKED",
@@ -39,6 +41,45 @@ export class SuccessionError extends Error {
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
+  }
+}
+
+/**
+ * Why a session, candidacy or term ended.
+ *
+ * - `resigned`: its owner gave it up.
+ * - `finished`: `lead` returned. `failed`: `lead` or `prepare` threw.
+ * - `handover`: given up for another candidate. `unhealthy`: given up because the service is not well.
+ * - `deadline`: not proven ours any more: no answer from etcd in time.
+ * - `lease-gone`: etcd says that the lease no longer exists. `key-gone`: the key was deleted.
+ * - `hung`: the process gave no sign of life.
+ * - `store-restored`: etcd shows an older state, or is another cluster.
+ * - `closed`: the session or the client under it was closed.
+ */
+export const causes = [
+  "resigned",
+  "finished",
+  "failed",
+  "handover",
+  "unhealthy",
+  "deadline",
+  "lease-gone",
+  "key-gone",
+  "hung",
+  "store-restored",
+  "closed",
+] as const;
+
+export type Cause = (typeof causes)[number];
+
+/** What a session's, candidacy's or term's signal aborts with. */
+export class EndedError extends SuccessionError {
+  override readonly name: string = "EndedError";
+  readonly endCause: Cause;
+
+  constructor(code: "SESSION_LOST" | "CANDIDACY_LOST" | "TERM_ENDED", endCause: Cause, message: string) {
+    super(code, message);
+    this.endCause = endCause;
   }
 }
 

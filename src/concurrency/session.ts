@@ -1,0 +1,221 @@
+import type { CancelTimer, Clock } from "../clock.ts";
+import { badOption, type Cause, closedError, EndedError } from "../errors.ts";
+import type { Etcd } from "../etcd/etcd.ts";
+import { isLeaseGone } from "../etcd/failure.ts";
+import { keepAliveOnce } from "../etcd/keep-alive-once.ts";
+import { onAbort } from "../waiting.ts";
+import type { Candidacy } from "./candidacy.ts";
+import { attemptTimeoutMs, provenUntil } from "./deadline.ts";
+import { Renewal } from "./renewal.ts";
+
+export interface SessionOptions {
+  /**
+   * Seconds that the lease lives without renewal, a whole number. etcd may grant more (2 at least with its default
+   * settings): `session.ttlSeconds` tells. @defaultValue 10
+   */
+  readonly ttlSeconds?: number;
+  /** Takes over a lease that exists instead of asking for one: Go's `WithLease`. */
+  readonly leaseId?: bigint;
+  readonly signal?: AbortSignal;
+  /** Milliseconds to open in. @defaultValue 10000 */
+  readonly timeoutMs?: number;
+}
+
+/** The largest TTL that etcd grants. */
+const maxTtlSeconds = 9_000_000_000;
+
+/** Throws `BAD_OPTION` unless etcd can grant such a lease. */
+export function checkTtlSeconds(ttlSeconds: number): void {
+  if (!Number.isInteger(ttlSeconds) || ttlSeconds < 1) {
+    throw badOption("ttlSeconds", "an integer of 1 or more", ttlSeconds);
+  }
+  if (ttlSeconds > maxTtlSeconds) throw badOption("ttlSeconds", `at most ${maxTtlSeconds}`, ttlSeconds);
+}
+
+/**
+ * A lease that is kept alive, and the local instant until which that is proven. The session ends by itself when it is
+ * no longer proven, whatever its requests are doing.
+ */
+export class Session implements AsyncDisposable {
+  /** @internal */
+  readonly etcd: Etcd;
+  readonly leaseId: bigint;
+  /** @internal Candidacies by election, so that two objects for one election share the one key they have. */
+  readonly candidacies: Map<string, Candidacy> = new Map();
+  /** @internal Deletions under way of keys that failed joins may have left, by election; they never reject. */
+  readonly withdrawals: Map<string, Promise<void>> = new Map();
+  readonly #clock: Clock;
+  readonly #ended = new AbortController();
+  readonly #renewal: Renewal;
+  readonly #forgets: (() => void)[];
+  #ttlMs: number;
+  #deadline: number;
+  #cancelExpiry: CancelTimer = () => {};
+  #endCause: Cause | undefined;
+  #revoking: Promise<void> | undefined;
+  #keepKeysOnLoss = false;
+
+  private constructor(etcd: Etcd, leaseId: bigint, ttlMs: number, sentAt: number) {
+    this.etcd = etcd;
+    this.leaseId = leaseId;
+    this.#clock = etcd.clock;
+    this.#ttlMs = ttlMs;
+    this.#deadline = provenUntil(sentAt, ttlMs);
+    this.#renewal = new Renewal(etcd, leaseId, ttlMs, {
+      renewed: (at, ttl) => this.#renewed(at, ttl),
+      gone: () => this.end("lease-gone"),
+    });
+    this.#forgets = [
+      etcd.onRestored(() => this.end("store-restored")),
+      onAbort(etcd.closedSignal, () => this.end("closed")),
+    ];
+    this.#renewal.start(sentAt);
+    this.#watchDeadline();
+  }
+
+  /**
+   * Opens a session: grants a lease (or takes over `leaseId`) and keeps it alive. Rejects with `BAD_OPTION`,
+   * `ETCD_UNAVAILABLE` after `timeoutMs`, `SESSION_LOST` if the lease to take over is gone, or the signal's reason.
+   */
+  static async open(etcd: Etcd, options: SessionOptions = {}): Promise<Session> {
+    const { ttlSeconds = 10, leaseId, signal, timeoutMs = 10_000 } = options;
+    checkTtlSeconds(ttlSeconds);
+    const limits = {
+      timeoutMs,
+      attemptTimeoutMs: Math.min(etcd.attemptTimeoutMs, attemptTimeoutMs(ttlSeconds * 1_000)),
+    };
+    const call = signal === undefined ? limits : { ...limits, signal };
+    if (leaseId !== undefined) {
+      const { sentAt, ttlSeconds: granted } = await keepAliveOnce(etcd, leaseId, call);
+      return new Session(etcd, leaseId, granted * 1_000, sentAt);
+    }
+    const { response, sentAt } = await etcd.grant(ttlSeconds, call);
+    const session = new Session(etcd, response.ID, Number(response.TTL) * 1_000, sentAt);
+    // The grant took longer than the lease lives.
+    if (session.signal.aborted) throw session.signal.reason;
+    return session;
+  }
+
+  /** Seconds of life that etcd granted. */
+  get ttlSeconds(): number {
+    return this.#ttlMs / 1_000;
+  }
+
+  /** Aborts, with an `EndedError`, when the lease is lost or the session is closed. */
+  get signal(): AbortSignal {
+    return this.#ended.signal;
+  }
+
+  /** Milliseconds for which the lease is still proven to live, computed now; 0 once the session has ended. */
+  get remainingMs(): number {
+    if (this.#endCause !== undefined) return 0;
+    return Math.max(0, this.#deadline - this.#clock.now());
+  }
+
+  /** @internal The instant until which the lease is proven. */
+  get deadline(): number {
+    return this.#endCause === undefined ? this.#deadline : Number.NEGATIVE_INFINITY;
+  }
+
+  /** @internal */
+  get endCause(): Cause | undefined {
+    return this.#endCause;
+  }
+
+  /**
+   * Ends the session: the signal aborts, then the lease is revoked, which deletes its keys. Resolves when etcd has
+   * answered, or after `timeoutMs` (default 2000); then the lease ends by itself.
+   */
+  async close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
+    this.end("closed");
+    const { timeoutMs = 2_000 } = options;
+    const given = new AbortController();
+    const cancel = this.#clock.at(this.#clock.now() + timeoutMs, () => given.abort());
+    await Promise.race([this.revoke(), new Promise<void>((resolve) => onAbort(given.signal, resolve))]);
+    cancel();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  /**
+   * Ends the session here and leaves the lease and its keys to live out their time in etcd: Go's `Orphan`.
+   * Another session can take the lease over.
+   */
+  orphan(): void {
+    this.#revoking ??= Promise.resolve();
+    this.end("closed");
+  }
+
+  /** @internal Ends the session, once. Unless told otherwise a lost lease is revoked: till then nobody else can lead. */
+  end(cause: Cause): void {
+    if (this.#endCause !== undefined) return;
+    this.#endCause = cause;
+    this.#cancelExpiry();
+    this.#renewal.stop();
+    for (const forget of this.#forgets) forget();
+    this.etcd.logger.info({ leaseId: this.leaseId.toString(16), cause }, "session ended");
+    const message = cause === "closed" ? "the session was closed" : `the session is lost: ${cause}`;
+    this.#ended.abort(new EndedError("SESSION_LOST", cause, message));
+    if (cause === "deadline" && !this.#keepKeysOnLoss) void this.revoke();
+  }
+
+  /** @internal No more renewals: the deadline will end the session. For an owner whose work does not stop in time. */
+  stopRenewing(): void {
+    this.#renewal.stop();
+  }
+
+  /** @internal The owner revokes, when its work has stopped; the session itself does not when it is lost. */
+  leaveRevokingToOwner(): void {
+    this.#keepKeysOnLoss = true;
+  }
+
+  /** @internal Revokes the lease; tries until etcd answers, the client is closed or the lease must long be over. */
+  revoke(): Promise<void> {
+    this.#revoking ??= this.#revoke();
+    return this.#revoking;
+  }
+
+  async #revoke(): Promise<void> {
+    const { etcd, leaseId } = this;
+    // An outage of etcd refills every TTL, so even an expired lease may stand again: worth trying for as long as that.
+    const timeoutMs = Math.max(10_000, 3 * this.#ttlMs);
+    try {
+      await etcd.leaseRevoke(leaseId, { timeoutMs });
+    } catch (error) {
+      if (isLeaseGone(error) || etcd.closedSignal.aborted) return;
+      etcd.logger.warn(
+        { error, leaseId: leaseId.toString(16) },
+        "could not revoke a lease; it will end by itself",
+      );
+    }
+  }
+
+  #renewed(sentAt: number, ttlMs: number): void {
+    // An answer that arrives after the deadline revives nothing, even if the expiry timer is late itself.
+    if (this.#clock.now() >= this.#deadline) {
+      this.end("deadline");
+      return;
+    }
+    if (this.#endCause !== undefined) return;
+    this.#ttlMs = ttlMs;
+    this.#deadline = Math.max(this.#deadline, provenUntil(sentAt, ttlMs));
+    for (const candidacy of this.candidacies.values()) candidacy.proofMoved();
+  }
+
+  #watchDeadline(): void {
+    if (this.#endCause !== undefined) return;
+    this.#cancelExpiry = this.#clock.at(this.#deadline, () => {
+      if (this.#clock.now() >= this.#deadline) this.end("deadline");
+      else this.#watchDeadline();
+    });
+  }
+}
+
+/** @internal Rejects unless the session lives. */
+export function assertAlive(session: Session): void {
+  if (session.endCause === undefined && session.remainingMs > 0) return;
+  if (session.signal.aborted) throw session.signal.reason;
+  throw closedError("the session");
+}

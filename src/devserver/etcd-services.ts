@@ -1,0 +1,86 @@
+import { create } from "@bufbuild/protobuf";
+import {
+  type Auth,
+  type Cluster,
+  type KV,
+  type Lease,
+  type Maintenance,
+  MemberListResponseSchema,
+  type Watch,
+} from "../etcd/gen/etcd_pb.ts";
+import type { ServiceHandlers } from "./grpc-service.ts";
+import { grpcStatus } from "./grpc-service.ts";
+import type { Store } from "./store.ts";
+import type { WatchStream } from "./watch-stream.ts";
+
+export function kvHandlers(store: Store): ServiceHandlers<typeof KV> {
+  return {
+    range: (request) => store.range(request),
+    put: (request) => store.put(request),
+    deleteRange: (request) => store.deleteRange(request),
+    txn: (request) => store.txn(request),
+    compact: (request) => store.compact(request),
+  };
+}
+
+export function leaseHandlers(store: Store): ServiceHandlers<typeof Lease> {
+  return {
+    leaseGrant: (request) => store.leaseGrant(request),
+    leaseRevoke: (request) => store.leaseRevoke(request),
+    leaseTimeToLive: (request) => store.leaseTimeToLive(request),
+    leaseLeases: (request) => store.leaseLeases(request),
+    leaseKeepAlive: (call) => {
+      call.on("data", (request) => {
+        try {
+          call.write(store.leaseKeepAlive(request));
+        } catch (error) {
+          call.emit("error", grpcStatus(error));
+        }
+      });
+      call.on("end", () => call.end());
+    },
+  };
+}
+
+export function watchHandlers(store: Store): ServiceHandlers<typeof Watch> {
+  return {
+    watch: (call) => {
+      let stream: WatchStream;
+      try {
+        stream = store.watch({
+          send: (response) => call.write(response),
+          end: (error) => call.emit("error", grpcStatus(error)),
+        });
+      } catch (error) {
+        call.emit("error", grpcStatus(error));
+        return;
+      }
+      call.on("data", (request) => stream.handle(request));
+      // A client that only ends its side still wants its events; one that is gone is "cancelled".
+      call.on("cancelled", () => stream.close());
+      call.on("close", () => stream.close());
+    },
+  };
+}
+
+export function maintenanceHandlers(store: Store): ServiceHandlers<typeof Maintenance> {
+  return {
+    alarm: (request) => store.alarm(request),
+    status: (request) => store.status(request),
+  };
+}
+
+export function authHandlers(store: Store): ServiceHandlers<typeof Auth> {
+  return { authenticate: (request) => store.authenticate(request) };
+}
+
+/** `clientUrl` is asked late: the port is known only once the server listens. */
+export function clusterHandlers(store: Store, clientUrl: () => string): ServiceHandlers<typeof Cluster> {
+  return {
+    memberList: () =>
+      create(MemberListResponseSchema, {
+        header: store.header(),
+        members: [{ ID: store.memberId, name: "succession-dev", clientUrls: [clientUrl()] }],
+      }),
+  };
+}
