@@ -40,19 +40,19 @@ const names = [
 /** What README and documentation show of each name, so that it goes on compiling for users. */
 const useOf = {
   Etcd: `
-export async function connect(): Promise<OfEtcd> {
+export async function connect(): Promise<Etcd> {
   const etcd = new Etcd({ endpoints: ["127.0.0.1:2379"] });
   await etcd.ready({ timeoutMs: 5_000 });
   return etcd;
 }`,
   Session: `
-export async function openSession(etcd: OfEtcd): Promise<[bigint, AbortSignal, number]> {
+export async function openSession(etcd: Etcd): Promise<[bigint, AbortSignal, number]> {
   await using session = await Session.open(etcd, { ttlSeconds: 5 });
   return [session.leaseId, session.signal, session.remainingMs];
 }`,
   Election: `
-export async function campaign(session: OfSession, signal: AbortSignal): Promise<void> {
-  const election: OfElection = new Election(session, "/merc");
+export async function campaign(session: Session, signal: AbortSignal): Promise<void> {
+  const election: Election = new Election(session, "/merc");
   const leader = await election.leader();
   const facts: [string, bigint] | undefined = leader && [leader.id, leader.token];
   await election.campaign("a:10.0.0.1:8080", { signal });
@@ -133,9 +133,8 @@ function importIt(project) {
 
 function typeCheck(project) {
   const imported = names.map(({ name }) => name);
-  const types = imported.map((name) => `export type Of${name} = InstanceType<typeof ${name}>;`);
   const uses = imported.map((name) => useOf[name]);
-  const source = [`import { ${imported.join(", ")} } from "succession";`, ...types, ...uses];
+  const source = [`import { ${imported.join(", ")} } from "succession";`, ...uses];
   writeFileSync(join(project, "consumer.ts"), source.join("\n"));
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
   const flags = [

@@ -18,3 +18,8 @@ export type { Compare, Op } from "./etcd/ops.ts";
 export type { TlsOptions } from "./etcd/tls.ts";
 export type { WatchEvents, WatchRequest } from "./etcd/watch.ts";
 export type { Logger } from "./log.ts";
+export type { MemberDetails } from "./member/details.ts";
+export type { MemberChange, Role } from "./member/member.ts";
+export { Member } from "./member/member.ts";
+export type { MemberConnection, MemberOptions, MemberSettings } from "./member/options.ts";
+export type { PhaseName } from "./member/phase.ts";

@@ -115,6 +115,11 @@ export class Line implements Audited {
     return this.#confirmedAt;
   }
 
+  /** How long after `confirmedAt` the leader shown may be taken for the leader: two reads may fail. */
+  get trustMs(): number {
+    return 3 * Math.max(...[...this.#own].map((own) => own.ttlMs / 3), this.#own.size === 0 ? observerPeriodMs : 0);
+  }
+
   /** Calls `listener` after every change, when the own candidates have been told. */
   subscribe(listener: () => void): () => void {
     this.#subscribers.add(listener);

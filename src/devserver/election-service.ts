@@ -14,7 +14,7 @@ import {
 } from "../etcd/gen/v3election_pb.ts";
 import { grpcStatus, type ServiceHandlers } from "./grpc-service.ts";
 import { createdAt, deleteCreatedAt, Line } from "./line.ts";
-import { refusals } from "./status-error.ts";
+import { grpcCodes, refusals, StatusError } from "./status-error.ts";
 import type { Store } from "./store.ts";
 
 /** The TTL of the lease that a campaign without one gets, as in Go's package. Nobody keeps it alive. */
@@ -23,25 +23,40 @@ const defaultTtlSeconds = 60n;
 /** Elections carried out by the server, for clients that have only plain gRPC. */
 export function electionHandlers(store: Store): ServiceHandlers<typeof Election> {
   return {
-    campaign: (request, signal) => campaign(store, request, signal),
-    proclaim: ({ leader, value }) =>
+    campaign: recoded((request, signal) => campaign(store, request, signal)),
+    proclaim: recoded(({ leader, value }) =>
       create(ProclaimResponseSchema, { header: proclaim(store, given(leader), value) }),
-    leader: ({ name }) => {
+    ),
+    leader: recoded(({ name }) => {
       const { header, kv } = new Line(store, name).first();
       if (kv === undefined) throw refusals.electionNoLeader();
       return create(LeaderResponseSchema, { header, kv });
-    },
+    }),
     observe: (call) => observe(store, call),
-    resign: ({ leader }) => {
+    resign: recoded(({ leader }) => {
       const { key, rev } = given(leader);
       return create(ResignResponseSchema, { header: deleteCreatedAt(store, key, rev).header });
-    },
+    }),
   };
 }
 
 /** The lease that a request brings, or a new one. */
 export function leaseOf(store: Store, lease: bigint): bigint {
   return lease === 0n ? store.leaseGrant({ TTL: defaultTtlSeconds }).ID : lease;
+}
+
+/** etcd carries these services out as a client of itself, and a refusal loses its code on the way. */
+export function recoded<Request, Answer>(
+  handler: (request: Request, signal: AbortSignal) => Answer | Promise<Answer>,
+): (request: Request, signal: AbortSignal) => Promise<Answer> {
+  return async (request, signal) => {
+    try {
+      return await handler(request, signal);
+    } catch (error) {
+      if (!(error instanceof StatusError) || error.code === grpcCodes.unavailable) throw error;
+      throw new StatusError(grpcCodes.unknown, error.message);
+    }
+  };
 }
 
 async function campaign(

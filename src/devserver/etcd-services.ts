@@ -46,13 +46,12 @@ export function watchHandlers(store: Store): ServiceHandlers<typeof Watch> {
   return {
     watch: (call) => {
       let stream: WatchStream;
+      const end = (error: unknown): void => void call.emit("error", grpcStatus(error));
       try {
-        stream = store.watch({
-          send: (response) => call.write(response),
-          end: (error) => call.emit("error", grpcStatus(error)),
-        });
+        const requiresLeader = call.metadata.get("hasleader").includes("true");
+        stream = store.watch({ send: (response) => void call.write(response), end }, { requiresLeader });
       } catch (error) {
-        call.emit("error", grpcStatus(error));
+        end(error);
         return;
       }
       call.on("data", (request) => stream.handle(request));

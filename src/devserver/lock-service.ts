@@ -6,7 +6,7 @@ import {
   LockResponseSchema,
   UnlockResponseSchema,
 } from "../etcd/gen/v3lock_pb.ts";
-import { leaseOf } from "./election-service.ts";
+import { leaseOf, recoded } from "./election-service.ts";
 import type { ServiceHandlers } from "./grpc-service.ts";
 import { Line } from "./line.ts";
 import { refusals } from "./status-error.ts";
@@ -15,8 +15,8 @@ import type { Store } from "./store.ts";
 /** Locks held by the server, for clients that have only plain gRPC. */
 export function lockHandlers(store: Store): ServiceHandlers<typeof Lock> {
   return {
-    lock: (request, signal) => lock(store, request, signal),
-    unlock: ({ key }) => create(UnlockResponseSchema, { header: store.deleteRange({ key }).header }),
+    lock: recoded((request, signal) => lock(store, request, signal)),
+    unlock: recoded(({ key }) => create(UnlockResponseSchema, { header: store.deleteRange({ key }).header })),
   };
 }
 

@@ -107,10 +107,7 @@ export class Mvcc {
       else this.#histories.delete(text);
     }
     this.#order = this.#order.filter((text) => this.#histories.has(text));
-    // As etcd 3.5 does: a deletion at the compacted revision itself is forgotten, a put is not.
-    this.#log = this.#log.filter(
-      ({ now }) => now.modRevision > revision || (now.modRevision === revision && isLive(now)),
-    );
+    this.#log = this.#log.filter(({ now }) => now.modRevision >= revision);
   }
 
   snapshot(): MvccSnapshot {

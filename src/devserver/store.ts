@@ -51,8 +51,8 @@ const noEnd = new Uint8Array(0);
 const maxRequestBytes = 1.5 * 1024 * 1024;
 /** What etcd allows on top of that for gRPC's own needs, and in answers to watches. */
 export const maxMessageBytes: number = maxRequestBytes + 512 * 1024;
-/** What etcd's own envelope adds to a request in its log. */
-const envelopeBytes = 18;
+/** What etcd's own envelope adds to a request in its log; 18 where the member's id is a big number. */
+const envelopeBytes = 17;
 
 /** The version that the store says it has: etcd's whose behaviour it follows, marked as not etcd. */
 export const storeVersion = "3.5.16-succession-dev";
@@ -211,10 +211,17 @@ export class Store {
 
   // The rest
 
-  /** Opens a stream for watches. Their answers go to `sink`, at once and in order. */
-  watch(sink: WatchSink): WatchStream {
+  /**
+   * Opens a stream for watches. Their answers go to `sink`, at once and in order. One that
+   * requires a leader (clients say so by `hasleader`) ends at `pause`; others fall silent.
+   */
+  watch(
+    sink: WatchSink,
+    { requiresLeader = false }: { readonly requiresLeader?: boolean } = {},
+  ): WatchStream {
     if (this.#state === "closed") throw refusals.stopped();
-    return this.#hub.open(sink);
+    if (this.#state === "paused" && requiresLeader) throw refusals.noLeader();
+    return this.#hub.open(sink, requiresLeader);
   }
 
   status(init: Request<typeof pb.StatusRequestSchema> = {}): pb.StatusResponse {
@@ -266,6 +273,7 @@ export class Store {
     if (this.#state !== "up") return;
     this.#state = "paused";
     this.#lessor.pause();
+    this.#hub.loseLeader(refusals.noLeader());
   }
 
   /** The cluster is back, with a new leader: leases live their full TTL again. */

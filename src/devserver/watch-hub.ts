@@ -32,8 +32,8 @@ export class WatchHub implements WatchSource {
     this.#progressIntervalMs = options.progressIntervalMs;
   }
 
-  open(sink: WatchSink): WatchStream {
-    const stream = new WatchStream(this, sink);
+  open(sink: WatchSink, requiresLeader: boolean): WatchStream {
+    const stream = new WatchStream(this, sink, requiresLeader);
     this.#streams.add(stream);
     return stream;
   }
@@ -59,7 +59,13 @@ export class WatchHub implements WatchSource {
   /** Ends every stream. */
   breakAll(error: StatusError): void {
     for (const stream of [...this.#streams]) stream.break(error);
-    this.#stopProgress();
+  }
+
+  /** Ends the streams that do not want to go on without a leader. */
+  loseLeader(error: StatusError): void {
+    for (const stream of [...this.#streams]) {
+      if (stream.requiresLeader) stream.break(error);
+    }
   }
 
   scheduleProgress(): void {

@@ -59,10 +59,14 @@ export class WatchStream {
   readonly #watchers = new Map<bigint, Watcher>();
   #nextId = 0n;
 
+  /** @internal Ends when the cluster loses its leader, instead of falling silent. */
+  readonly requiresLeader: boolean;
+
   /** @internal Opened by the hub. */
-  constructor(source: WatchSource, sink: WatchSink) {
+  constructor(source: WatchSource, sink: WatchSink, requiresLeader: boolean) {
     this.#source = source;
     this.#sink = sink;
+    this.requiresLeader = requiresLeader;
   }
 
   /** Takes one request of the client, as it comes over the wire. */
@@ -113,6 +117,7 @@ export class WatchStream {
   /** @internal Passes on the changes of one revision. */
   deliver(changes: readonly Change[], revision: bigint): void {
     for (const watcher of [...this.#watchers.values()]) {
+      if (this.#isGone(watcher)) continue;
       const events = this.#eventsFor(watcher, changes);
       if (watcher.from <= revision) watcher.from = revision + 1n;
       if (events.length > 0) this.#sendEvents(watcher, events, revision);
@@ -179,7 +184,14 @@ export class WatchStream {
     const response = this.#response({ watchId: watcher.id, events }, revision);
     const { fragment } = watcher.request;
     const parts = fragment ? fragments(response, this.#source.maxResponseBytes) : [response];
-    for (const part of parts) this.#sink.send(part);
+    for (const part of parts) {
+      if (!this.#isGone(watcher)) this.#sink.send(part);
+    }
+  }
+
+  /** A sink may cancel watches, or close the stream, while it is being told. */
+  #isGone(watcher: Watcher): boolean {
+    return this.#watchers.get(watcher.id) !== watcher;
   }
 
   #send(fields: ResponseFields, revision: bigint): void {

@@ -214,20 +214,19 @@ test("passes megabytes unharmed through a slow reader and a delay", async () => 
   expect(client.text === sent).toBe(true);
 });
 
-test.each([{ accept: true }, { accept: false }])(
-  "closing leaves no connection in a black hole, %o",
-  async (how) => {
-    const proxy = await startProxy();
-    const client = new Client(proxy);
-    client.socket.write("0");
-    await client.receives("0");
-    await proxy.blackHole();
-    const silent = new Client(proxy);
-    await once(silent.socket, "connect");
-    await proxy.blackHole(how);
-    await proxy.close();
-    expect(proxy.openConnections).toBe(0);
-    await eventually(() => expect([client.socket.destroyed, silent.socket.destroyed]).toEqual([true, true]));
-    await expect(proxy.heal()).rejects.toThrow("closed");
-  },
-);
+const blackHoles = process.platform === "linux" ? [{ accept: true }, { accept: false }] : [{ accept: true }];
+
+test.each(blackHoles)("closing leaves no connection in a black hole, %o", async (how) => {
+  const proxy = await startProxy();
+  const client = new Client(proxy);
+  client.socket.write("0");
+  await client.receives("0");
+  await proxy.blackHole();
+  const silent = new Client(proxy);
+  await once(silent.socket, "connect");
+  await proxy.blackHole(how);
+  await proxy.close();
+  expect(proxy.openConnections).toBe(0);
+  await eventually(() => expect([client.socket.destroyed, silent.socket.destroyed]).toEqual([true, true]));
+  await expect(proxy.heal()).rejects.toThrow("closed");
+});

@@ -1,0 +1,63 @@
+import type { Session } from "../concurrency/session.ts";
+import type { Etcd } from "../etcd/etcd.ts";
+import { EtcdError } from "../etcd/failure.ts";
+import { backoffMs, sleep } from "../waiting.ts";
+
+/** Where everything about an election is kept that is not a candidate; see DESIGN of the wire format. */
+export const defaultMetaPrefix = "_succession/v1/";
+
+/** What a member tells about itself, as JSON, beside its key. Unknown fields are ignored, missing ones tolerated. */
+export interface MemberDetails {
+  readonly id: string;
+  /** Where clients reach the member, such as `10.0.0.1:8080`. */
+  readonly address?: string;
+  /** The data centre or availability zone. */
+  readonly zone?: string;
+  /** The version of this package. */
+  readonly version?: string;
+  /** When the member came up, as an ISO date. */
+  readonly startedAt?: string;
+}
+
+/** The prefix of all details of an election's members. */
+export function detailsPrefix(election: string, metaPrefix: string = defaultMetaPrefix): string {
+  return `${metaPrefix}${encodeURIComponent(election)}/members/`;
+}
+
+/** The key of one member's details, by the lease that its candidate's key hangs on. */
+export function detailsKey(election: string, leaseId: bigint, metaPrefix?: string): string {
+  return `${detailsPrefix(election, metaPrefix)}${BigInt.asUintN(64, leaseId).toString(16)}`;
+}
+
+/** Reads details; what is not a JSON object counts as none. */
+export function parseDetails(json: string): Partial<MemberDetails> {
+  try {
+    const value: unknown = JSON.parse(json);
+    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
+  } catch {
+    return {};
+  }
+}
+
+/**
+ * Stores the details, bound to the session's lease, trying as long as the session lives. Resolves to false if the
+ * member has no right to: it stands in the election all the same. Never rejects.
+ */
+export async function putDetails(
+  etcd: Etcd,
+  session: Session,
+  key: string,
+  details: MemberDetails,
+): Promise<boolean> {
+  for (let failures = 1; !session.signal.aborted; failures++) {
+    try {
+      await etcd.put(key, JSON.stringify(details), { lease: session.leaseId, signal: session.signal });
+      return true;
+    } catch (error) {
+      if (error instanceof EtcdError && error.code === "PERMISSION_DENIED") return false;
+      if (error instanceof EtcdError && error.code === "SESSION_LOST") return true;
+      await sleep(etcd.clock, backoffMs(etcd.clock, failures, 200, 5_000), session.signal).catch(() => {});
+    }
+  }
+  return true;
+}
