@@ -48,12 +48,15 @@ export class DevServer {
   /** What the server serves, for tests that play fate. */
   readonly store: Store;
   readonly #server: Server;
+  readonly #closing: AbortController;
+  #closed: Promise<void> | undefined;
 
-  private constructor(host: string, port: number, store: Store, server: Server) {
+  private constructor(host: string, port: number, store: Store, server: Server, closing: AbortController) {
     this.host = host;
     this.port = port;
     this.store = store;
     this.#server = server;
+    this.#closing = closing;
   }
 
   /**
@@ -74,10 +77,11 @@ export class DevServer {
       "grpc.max_receive_message_length": maxMessageBytes,
       "grpc.max_send_message_length": -1,
     });
+    const closing = new AbortController();
     let port = wantedPort;
     addService(server, KV, kvHandlers(store));
     addService(server, Watch, watchHandlers(store));
-    addService(server, Lease, leaseHandlers(store));
+    addService(server, Lease, leaseHandlers(store, closing.signal));
     addService(
       server,
       Cluster,
@@ -94,7 +98,7 @@ export class DevServer {
       server.forceShutdown();
       throw error;
     }
-    const devServer = new DevServer(host, port, store, server);
+    const devServer = new DevServer(host, port, store, server, closing);
     guarded(logger).warn(
       { endpoint: devServer.endpoint, revision: String(store.revision) },
       "development server: one member, data in memory only, no authentication, no TLS. NOT FOR PRODUCTION",
@@ -107,16 +111,36 @@ export class DevServer {
     return address(this.host, this.port);
   }
 
-  /** Ends every stream and connection. The data is gone with it. */
-  async close(): Promise<void> {
-    this.store.close();
-    this.#server.forceShutdown();
+  /** Ends every stream, then every connection, within a second. The data is gone with it. */
+  close(): Promise<void> {
+    this.#closed ??= this.#end();
+    return this.#closed;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
   }
+
+  /**
+   * Calls end by their own status first: cut off with their connection, they would look as if
+   * the client had cancelled them. The time limit is for clients that do not read, and so is
+   * not the clock's, which may stand still.
+   */
+  #end(): Promise<void> {
+    this.#closing.abort();
+    this.store.close();
+    return new Promise((resolve) => {
+      const cancel = systemClock.at(systemClock.now() + graceMs, () => this.#server.forceShutdown());
+      this.#server.tryShutdown(() => {
+        cancel();
+        this.#server.forceShutdown();
+        resolve();
+      });
+    });
+  }
 }
+
+const graceMs = 500;
 
 function openStore(clock: Clock, dataDir: string | undefined): Store {
   if (dataDir === undefined) return new Store({ clock });

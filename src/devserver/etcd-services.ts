@@ -8,8 +8,10 @@ import {
   MemberListResponseSchema,
   type Watch,
 } from "../etcd/gen/etcd_pb.ts";
+import { onAbort } from "../waiting.ts";
 import type { ServiceHandlers } from "./grpc-service.ts";
 import { grpcStatus } from "./grpc-service.ts";
+import { refusals } from "./status-error.ts";
 import type { Store } from "./store.ts";
 import type { WatchStream } from "./watch-stream.ts";
 
@@ -23,21 +25,29 @@ export function kvHandlers(store: Store): ServiceHandlers<typeof KV> {
   };
 }
 
-export function leaseHandlers(store: Store): ServiceHandlers<typeof Lease> {
+/** `closing` ends the streams: the store has nothing to end them by. */
+export function leaseHandlers(store: Store, closing: AbortSignal): ServiceHandlers<typeof Lease> {
   return {
     leaseGrant: (request) => store.leaseGrant(request),
     leaseRevoke: (request) => store.leaseRevoke(request),
     leaseTimeToLive: (request) => store.leaseTimeToLive(request),
     leaseLeases: (request) => store.leaseLeases(request),
     leaseKeepAlive: (call) => {
+      const end = (error: unknown): void => void call.emit("error", grpcStatus(error));
+      const forget = onAbort(closing, () => end(refusals.stopped()));
+      call.on("cancelled", forget);
       call.on("data", (request) => {
         try {
           call.write(store.leaseKeepAlive(request));
         } catch (error) {
-          call.emit("error", grpcStatus(error));
+          forget();
+          end(error);
         }
       });
-      call.on("end", () => call.end());
+      call.on("end", () => {
+        forget();
+        call.end();
+      });
     },
   };
 }

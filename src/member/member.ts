@@ -48,6 +48,9 @@ const unwanted: ReadonlySet<Cause> = new Set([
   "store-restored",
 ]);
 
+/** How long `onLost: "exit"` waits for etcd to take the key and lease back. */
+const exitPatienceMs = 1_000;
+
 /** Ends by which the key is gone from etcd: a successor may lead already. */
 const keyTaken: ReadonlySet<Cause> = new Set(["lease-gone", "key-gone", "store-restored"]);
 
@@ -239,8 +242,9 @@ export class Member implements AsyncDisposable {
         logger.warn({ election: this.election, id: this.id, error }, "cannot join the election yet");
       }
       if (left.aborted) break;
-      if (cause !== undefined && unwanted.has(cause) && this.#settings.onLost === "exit")
+      if (cause !== undefined && unwanted.has(cause) && this.#settings.onLost === "exit") {
         await this.#exit(cause);
+      }
       const chosen = cause === "finished" || cause === "failed";
       failures = clock.now() - startedAt > settledMs ? (chosen ? 1 : 0) : failures + 1;
       // Back at once after a first loss; whoever gave up, or fails again and again, lets others try.
@@ -367,7 +371,8 @@ export class Member implements AsyncDisposable {
       { election: this.election, id: this.id, cause },
       "lost against our will: exiting, as onLost asks",
     );
-    await this.leave();
+    // What can be given back quickly is; the rest ends with the lease.
+    await Promise.race([Promise.all(this.#givingBack), sleep(this.#etcd.clock, exitPatienceMs)]);
     process.exit(1);
   }
 
