@@ -79,18 +79,7 @@ export class DevServer {
     });
     const closing = new AbortController();
     let port = wantedPort;
-    addService(server, KV, kvHandlers(store));
-    addService(server, Watch, watchHandlers(store));
-    addService(server, Lease, leaseHandlers(store, closing.signal));
-    addService(
-      server,
-      Cluster,
-      clusterHandlers(store, () => `http://${address(host, port)}`),
-    );
-    addService(server, Maintenance, maintenanceHandlers(store));
-    addService(server, Auth, authHandlers(store));
-    addService(server, Election, electionHandlers(store));
-    addService(server, Lock, lockHandlers(store));
+    addServices(server, store, closing.signal, () => `http://${address(host, port)}`);
     try {
       port = await listen(server, host, wantedPort);
     } catch (error) {
@@ -142,6 +131,17 @@ export class DevServer {
 
 const graceMs = 500;
 
+function addServices(server: Server, store: Store, closing: AbortSignal, clientUrl: () => string): void {
+  addService(server, KV, kvHandlers(store));
+  addService(server, Watch, watchHandlers(store));
+  addService(server, Lease, leaseHandlers(store, closing));
+  addService(server, Cluster, clusterHandlers(store, clientUrl));
+  addService(server, Maintenance, maintenanceHandlers(store));
+  addService(server, Auth, authHandlers(store));
+  addService(server, Election, electionHandlers(store));
+  addService(server, Lock, lockHandlers(store));
+}
+
 function openStore(clock: Clock, dataDir: string | undefined): Store {
   if (dataDir === undefined) return new Store({ clock });
   let dir: DataDir;
@@ -149,13 +149,8 @@ function openStore(clock: Clock, dataDir: string | undefined): Store {
     dir = new DataDir(dataDir, clock);
   } catch (cause) {
     if (cause instanceof SuccessionError) throw cause;
-    throw new SuccessionError(
-      "BAD_OPTION",
-      `dataDir ${dataDir} cannot be used: ${(cause as Error).message}`,
-      {
-        cause,
-      },
-    );
+    const problem = `dataDir ${dataDir} cannot be used: ${(cause as Error).message}`;
+    throw new SuccessionError("BAD_OPTION", problem, { cause });
   }
   const { clusterId, memberId, firstRevision, reserve } = dir;
   return new Store({ clock, clusterId, memberId, firstRevision, onRevision: reserve });
@@ -165,11 +160,16 @@ function listen(server: Server, host: string, port: number): Promise<number> {
   const wanted = address(host, port);
   return new Promise((resolve, reject) => {
     server.bindAsync(wanted, ServerCredentials.createInsecure(), (cause, bound) => {
+      const problem = cause === null ? "" : `cannot listen on ${wanted}: ${reason(cause)}`;
       if (cause === null) resolve(bound);
-      else
-        reject(new SuccessionError("BAD_OPTION", `cannot listen on ${wanted}: ${cause.message}`, { cause }));
+      else reject(new SuccessionError("BAD_OPTION", problem, { cause }));
     });
   });
+}
+
+/** grpc-js wraps what the system said in a count of addresses. */
+function reason({ message }: Error): string {
+  return /errors: \[(.*)\]/.exec(message)?.[1] ?? message;
 }
 
 function address(host: string, port: number): string {

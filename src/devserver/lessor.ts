@@ -57,7 +57,7 @@ export class Lessor {
     };
     this.#leases.set(lease.id, lease);
     this.#refill(lease);
-    this.#schedule();
+    this.#schedule(lease.expiresAt);
     return lease;
   }
 
@@ -173,12 +173,8 @@ export class Lessor {
   }
 
   /** Waits for the first scan at which a lease can be over; the scans before it would find nothing. */
-  #schedule(): void {
+  #schedule(earliest: number = this.#earliestEnd()): void {
     if (this.#paused || this.#leases.size === 0) return;
-    const earliest = [...this.#leases.values()].reduce(
-      (instant, lease) => Math.min(instant, lease.expiresAt),
-      Number.POSITIVE_INFINITY,
-    );
     const instant = this.#scanAfter(earliest);
     if (this.#scan !== undefined && this.#scan.instant <= instant) return;
     this.#stopScan();
@@ -188,6 +184,12 @@ export class Lessor {
       this.#schedule();
     });
     this.#scan = { instant, cancel };
+  }
+
+  #earliestEnd(): number {
+    let earliest = Number.POSITIVE_INFINITY;
+    for (const { expiresAt } of this.#leases.values()) earliest = Math.min(earliest, expiresAt);
+    return earliest;
   }
 
   /** The first scan that is at or after `instant`, and still to come. */

@@ -55,7 +55,7 @@ export const maxMessageBytes: number = maxRequestBytes + 512 * 1024;
 const envelopeBytes = 17;
 
 /** The version that the store says it has: etcd's whose behaviour it follows, marked as not etcd. */
-export const storeVersion = "3.5.16-succession-dev";
+const storeVersion = "3.5.16-succession-dev";
 
 /**
  * etcd's v3 API as plain method calls: each takes effect at once and returns the answer, or

@@ -117,7 +117,6 @@ export class WatchStream {
   /** @internal Passes on the changes of one revision. */
   deliver(changes: readonly Change[], revision: bigint): void {
     for (const watcher of [...this.#watchers.values()]) {
-      if (this.#isGone(watcher)) continue;
       const events = this.#eventsFor(watcher, changes);
       if (watcher.from <= revision) watcher.from = revision + 1n;
       if (events.length > 0) this.#sendEvents(watcher, events, revision);

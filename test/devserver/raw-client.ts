@@ -8,7 +8,7 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { Client, credentials, type ServiceError } from "@grpc/grpc-js";
+import { Client, credentials, Metadata, type ServiceError } from "@grpc/grpc-js";
 
 const path = (method: { parent: { typeName: string }; name: string }): string =>
   `/${method.parent.typeName}/${method.name}`;
@@ -43,11 +43,17 @@ export class RawClient {
     });
   }
 
-  stream<M extends DescMethodBiDiStreaming>(method: M): RawStream<M> {
+  stream<M extends DescMethodBiDiStreaming>(
+    method: M,
+    headers: Readonly<Record<string, string>> = {},
+  ): RawStream<M> {
+    const metadata = new Metadata();
+    for (const [header, value] of Object.entries(headers)) metadata.set(header, value);
     const call = this.#client.makeBidiStreamRequest(
       path(method),
       (message: MessageShape<M["input"]>) => Buffer.from(toBinary(method.input, message)),
       (bytes: Buffer) => fromBinary(method.output, bytes) as MessageShape<M["output"]>,
+      metadata,
     );
     const answers = new Answers<MessageShape<M["output"]>>(call);
     return {

@@ -1,19 +1,26 @@
+import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
+import { grpcCodes, type StatusError } from "../../src/devserver/status-error.ts";
+import { Store, type StoreOptions } from "../../src/devserver/store.ts";
 import {
   AlarmRequest_AlarmAction,
   AlarmType,
   type RangeResponse,
+  type WatchRequest,
+  WatchRequestSchema,
   type WatchResponse,
-} from "../etcd/gen/etcd_pb.ts";
-import { ManualClock } from "../testing/manual-clock.ts";
-import { type StatusError, grpcCodes } from "./status-error.ts";
-import { Store, type StoreOptions } from "./store.ts";
+} from "../../src/etcd/gen/etcd_pb.ts";
+import { ManualClock } from "../../src/testing/manual-clock.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const open = (options: StoreOptions = {}): Store => new Store({ clock: new ManualClock(), ...options });
 const put = (store: Store, key: string, value = "v", lease = 0n) =>
   store.put({ key: bytes(key), value: bytes(value), lease });
 const all = { key: bytes("\0"), rangeEnd: bytes("\0") };
+const watchFrom = (startRevision: bigint, more: { progressNotify?: boolean } = {}): WatchRequest =>
+  create(WatchRequestSchema, {
+    requestUnion: { case: "createRequest", value: { ...all, startRevision, ...more } },
+  });
 const shown = ({ kvs }: RangeResponse): string[] =>
   kvs.map(({ key, value }) => `${Buffer.from(key)}=${Buffer.from(value)}`);
 const unavailable = expect.objectContaining({ code: grpcCodes.unavailable });
@@ -189,7 +196,7 @@ test("a closed store refuses requests, ends streams and leaves no timer", () => 
   store.leaseGrant({ TTL: 10n });
   const ended: StatusError[] = [];
   const stream = store.watch({ send: () => {}, end: (error) => ended.push(error) });
-  stream.handle({ ...watchFrom(0n), requestUnion: create({ ...all, progressNotify: true }) });
+  stream.handle(watchFrom(0n, { progressNotify: true }));
   store.close();
   expect(ended).toEqual([unavailable]);
   expect(clock.pending).toBe(0);
