@@ -1,9 +1,9 @@
 import { create, type MessageInitShape } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { Store, type StoreOptions } from "../../src/devserver/store.ts";
-import type { WatchStream } from "../../src/devserver/watch-stream.ts";
-import { WatchCreateRequestSchema, type WatchResponse } from "../../src/etcd/gen/etcd_pb.ts";
-import { ManualClock } from "../../src/testing/manual-clock.ts";
+import { WatchCreateRequestSchema, type WatchResponse } from "../etcd/gen/etcd_pb.ts";
+import { ManualClock } from "../testing/manual-clock.ts";
+import { Store, type StoreOptions } from "./store.ts";
+import type { WatchStream } from "./watch-stream.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const all = { key: bytes("\0"), rangeEnd: bytes("\0") };

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
-import { Store } from "../../src/devserver/store.ts";
-import { ManualClock } from "../../src/testing/manual-clock.ts";
+import { ManualClock } from "../testing/manual-clock.ts";
+import { Store } from "./store.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const keys = (store: Store): string[] =>

@@ -1,7 +1,5 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
-import { grpcCodes, type StatusError } from "../../src/devserver/status-error.ts";
-import { Store, type StoreOptions } from "../../src/devserver/store.ts";
 import {
   AlarmRequest_AlarmAction,
   AlarmType,
@@ -9,8 +7,10 @@ import {
   type WatchRequest,
   WatchRequestSchema,
   type WatchResponse,
-} from "../../src/etcd/gen/etcd_pb.ts";
-import { ManualClock } from "../../src/testing/manual-clock.ts";
+} from "../etcd/gen/etcd_pb.ts";
+import { ManualClock } from "../testing/manual-clock.ts";
+import { grpcCodes, type StatusError } from "./status-error.ts";
+import { Store, type StoreOptions } from "./store.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
 const open = (options: StoreOptions = {}): Store => new Store({ clock: new ManualClock(), ...options });
