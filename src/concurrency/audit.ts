@@ -22,8 +22,6 @@ export interface Audited {
 }
 
 export interface Enrolled {
-  /** Asks at once. */
-  now(): void;
   /** Takes note of a shorter period. */
   periodChanged(): void;
   remove(): void;
@@ -34,6 +32,11 @@ interface Entry {
   dueAt: number;
   asking: boolean;
   failures: number;
+}
+
+interface Asked {
+  readonly entry: Entry;
+  readonly question: Question;
 }
 
 /** etcd takes 128 operations in one transaction. */
@@ -47,6 +50,7 @@ export class Audit {
   readonly #etcd: Etcd;
   readonly #entries: Set<Entry> = new Set();
   #cancelTimer: CancelTimer = () => {};
+  #closed = false;
 
   constructor(etcd: Etcd) {
     this.#etcd = etcd;
@@ -62,13 +66,11 @@ export class Audit {
     };
     this.#entries.add(entry);
     this.#schedule();
-    const askWithin = (ms: number): void => {
-      entry.dueAt = Math.min(entry.dueAt, this.#etcd.clock.now() + ms);
-      this.#schedule();
-    };
     return {
-      now: () => askWithin(0),
-      periodChanged: () => askWithin(audited.periodMs()),
+      periodChanged: () => {
+        entry.dueAt = Math.min(entry.dueAt, this.#etcd.clock.now() + audited.periodMs());
+        this.#schedule();
+      },
       remove: () => {
         this.#entries.delete(entry);
         this.#schedule();
@@ -76,8 +78,15 @@ export class Audit {
     };
   }
 
+  /** Asks no more. */
+  close(): void {
+    this.#closed = true;
+    this.#cancelTimer();
+  }
+
   #schedule(): void {
     this.#cancelTimer();
+    if (this.#closed) return;
     let next = Number.POSITIVE_INFINITY;
     for (const entry of this.#entries) if (!entry.asking) next = Math.min(next, entry.dueAt);
     if (next === Number.POSITIVE_INFINITY) return;
@@ -86,65 +95,58 @@ export class Audit {
 
   #ask(): void {
     const now = this.#etcd.clock.now();
-    let batch: Entry[] = [];
+    let batch: Asked[] = [];
     let ops = 0;
-    const questions = new Map<Entry, Question>();
     for (const entry of this.#entries) {
       // What is due soon may as well be asked now.
-      if (entry.asking || entry.dueAt > now + (entry.dueAt <= now ? 0 : entry.audited.periodMs() / 4))
-        continue;
+      if (entry.asking || entry.dueAt > now + entry.audited.periodMs() / 4) continue;
       const question = entry.audited.question();
       if (ops > 0 && ops + question.ops.length > mostOps) {
-        void this.#send(batch, questions);
+        void this.#send(batch);
         batch = [];
         ops = 0;
       }
-      batch.push(entry);
-      questions.set(entry, question);
+      batch.push({ entry, question });
       ops += question.ops.length;
     }
-    if (batch.length > 0) void this.#send(batch, questions);
+    if (batch.length > 0) void this.#send(batch);
     this.#schedule();
   }
 
   /** Never rejects. */
-  async #send(batch: readonly Entry[], questions: ReadonlyMap<Entry, Question>): Promise<void> {
+  async #send(batch: readonly Asked[]): Promise<void> {
     const { clock, logger } = this.#etcd;
-    for (const entry of batch) entry.asking = true;
-    const success = batch.flatMap((entry) => [...(questions.get(entry)?.ops ?? [])]);
-    const attemptTimeoutMs = Math.min(...batch.map((entry) => entry.audited.attemptTimeoutMs()));
-    const timeoutMs = Math.min(...batch.map((entry) => entry.audited.periodMs()));
+    for (const { entry } of batch) entry.asking = true;
+    const success = batch.flatMap(({ question }) => question.ops);
+    const attemptTimeoutMs = Math.min(...batch.map(({ entry }) => entry.audited.attemptTimeoutMs()));
+    const timeoutMs = Math.min(...batch.map(({ entry }) => entry.audited.periodMs()));
     try {
       const options = { attemptTimeoutMs, timeoutMs, idempotent: true };
       const { response, sentAt } = await this.#etcd.call(KV.method.txn, { success }, options);
       let at = 0;
-      for (const entry of batch) {
-        const question = questions.get(entry);
-        const count = question?.ops.length ?? 0;
+      for (const { entry, question } of batch) {
+        const end = at + question.ops.length;
         entry.failures = 0;
         entry.asking = false;
         entry.dueAt = sentAt + entry.audited.periodMs();
         if (this.#entries.has(entry)) {
-          question?.answered(
-            response.responses.slice(at, at + count),
-            response.header?.revision ?? 0n,
-            sentAt,
-          );
+          question.answered(response.responses.slice(at, end), response.header?.revision ?? 0n, sentAt);
         }
-        at += count;
+        at = end;
       }
     } catch (error) {
-      if (this.#etcd.closedSignal.aborted) return;
-      for (const entry of batch) entry.asking = false;
+      if (this.#closed) return;
       const refused = error instanceof EtcdError && error.code !== "ETCD_UNAVAILABLE";
       // One who has no right to his keys must not take the others' proof from them.
       if (refused && batch.length > 1) {
-        for (const entry of batch) void this.#send([entry], questions);
+        for (const each of batch) void this.#send([each]);
         return;
       }
       logger.warn({ error }, "cannot read an election's keys");
-      for (const entry of batch)
+      for (const { entry } of batch) {
+        entry.asking = false;
         entry.dueAt = clock.now() + backoffMs(clock, ++entry.failures, 50, timeoutMs);
+      }
     }
     this.#schedule();
   }

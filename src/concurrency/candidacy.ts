@@ -1,12 +1,14 @@
 import { badOption, type Cause, EndedError } from "../errors.ts";
 import { type Bytes, toBytes, toText } from "../etcd/bytes.ts";
-import type { CallOptions, Etcd } from "../etcd/etcd.ts";
+import type { Answer, CallOptions, Etcd } from "../etcd/etcd.ts";
 import { EtcdError, isLeaseGone } from "../etcd/failure.ts";
-import { type KeyValue, KV, type ResponseOp } from "../etcd/gen/etcd_pb.ts";
+import { type KeyValue, KV, type ResponseOp, type TxnResponse } from "../etcd/gen/etcd_pb.ts";
+import { LinkedSignal } from "../etcd/linked-signal.ts";
 import { byCreation, created, deleteOp, putOp, rangeOp } from "../etcd/ops.ts";
-import { onAbort } from "../waiting.ts";
-import { attemptTimeoutMs, provenUntil } from "./deadline.ts";
+import { backoffMs, onAbort, sleep } from "../waiting.ts";
+import { provenUntil } from "./deadline.ts";
 import { Line, type OwnCandidate } from "./line.ts";
+import { Place } from "./place.ts";
 import { assertAlive, type Session } from "./session.ts";
 import { Term } from "./term.ts";
 
@@ -58,20 +60,23 @@ export class Candidacy implements OwnCandidate {
   readonly line: Line;
   readonly key: string;
   readonly token: bigint;
+  readonly #place: Place;
   readonly #etcd: Etcd;
   readonly #stopTimeoutMs: number;
   readonly #ended = new AbortController();
   readonly #elected: Promise<Term>;
-  readonly #forgets: (() => void)[];
+  readonly #forgets: (() => void)[] = [];
   #resolveElected: (term: Term) => void = () => {};
   #rejectElected: (reason: unknown) => void = () => {};
   #value: Uint8Array;
   #keySeenAt: number;
   #term: Term | undefined;
   #position: number;
+  #started = false;
   #endCause: Cause | undefined;
   #releasing: Promise<void> | undefined;
   #released = false;
+  #givingUp = false;
   /** Called in the same turn in which the candidacy is elected or ends, before any signal aborts. */
   onElected: (term: Term) => void = () => {};
   onMoved: () => void = () => {};
@@ -79,20 +84,20 @@ export class Candidacy implements OwnCandidate {
 
   private constructor(of: {
     readonly session: Session;
+    readonly place: Place;
     readonly line: Line;
-    readonly key: string;
-    readonly token: bigint;
-    readonly value: Uint8Array;
+    readonly own: KeyValue;
     readonly sentAt: number;
     readonly stopTimeoutMs: number;
     readonly position: number;
   }) {
     this.session = of.session;
     this.line = of.line;
-    this.key = of.key;
-    this.token = of.token;
+    this.key = of.place.key;
+    this.token = of.own.createRevision;
+    this.#place = of.place;
     this.#etcd = of.session.etcd;
-    this.#value = of.value;
+    this.#value = of.own.value;
     this.#keySeenAt = of.sentAt;
     this.#stopTimeoutMs = of.stopTimeoutMs;
     this.#position = of.position;
@@ -102,15 +107,14 @@ export class Candidacy implements OwnCandidate {
     });
     // Whoever waits hears of a rejection; when nobody does, the end is told by `signal`.
     this.#elected.catch(() => {});
-    this.#forgets = [
-      of.line.enter(this),
-      onAbort(of.session.signal, () => this.end(of.session.endCause ?? "closed")),
-    ];
+    of.place.candidacy = this;
+    this.#forgets.push(of.line.enter(this));
+    this.#forgets.push(onAbort(of.session.signal, () => this.end(of.session.endCause ?? "closed")));
   }
 
   /**
-   * Puts the key, guarded by its absence, and reads the line in the same transaction. The transaction may be repeated:
-   * a key that is there already with the session's lease is the one that an earlier attempt put.
+   * Puts the key, guarded by its absence, and reads the line in the same transaction. One at a time for a session and an
+   * election. A key that is there already with the session's lease is the one that an earlier request put.
    */
   static async join(
     session: Session,
@@ -118,51 +122,38 @@ export class Candidacy implements OwnCandidate {
     value: Uint8Array,
     options: JoinOptions = {},
   ): Promise<Candidacy> {
+    const { stopTimeoutMs = 0, signal } = options;
     assertAlive(session);
-    const { etcd, leaseId } = session;
-    const { stopTimeoutMs = 0 } = options;
-    const key = candidateKey(election, leaseId);
-    const range = rangeOp(byCreation(`${election}/`));
-    const request = {
-      compare: [created(key, 0n)],
-      success: [putOp(key, value, leaseId), range],
-      failure: [range],
-    };
-    // A key left by a join that failed must be gone before one of the same name is put.
-    await session.withdrawals.get(election);
-    assertAlive(session);
-    const line = Line.acquire(etcd, election);
+    const place = Place.of(session, election);
+    const line = Line.acquire(session.etcd, election);
     try {
-      const { response, sentAt } = await etcd.call(KV.method.txn, request, {
-        ...limits(session, options),
-        idempotent: true,
+      return await place.joining(signal, async () => {
+        const { response, sentAt } = await putKey(session, place, value, options);
+        const kvs = kvsOf(response.responses.at(-1));
+        const revision = response.header?.revision ?? 0n;
+        const own = kvs.find((kv) => toText(kv.key) === place.key);
+        if (own === undefined || own.lease !== session.leaseId) {
+          throw new EndedError(
+            "CANDIDACY_LOST",
+            "key-gone",
+            `${place.key} exists and hangs on another lease`,
+          );
+        }
+        line.seed(kvs, revision, sentAt);
+        const position = kvs.indexOf(own);
+        return new Candidacy({ session, place, line, own, sentAt, stopTimeoutMs, position });
       });
-      const kvs = kvsOf(response.responses.at(-1));
-      const revision = response.header?.revision ?? 0n;
-      const own = kvs.find((kv) => toText(kv.key) === key);
-      assertAlive(session);
-      if (own === undefined || own.lease !== leaseId) {
-        throw new EndedError("CANDIDACY_LOST", "key-gone", `${key} exists and hangs on another lease`);
-      }
-      line.seed(kvs, revision, sentAt);
-      const candidacy = new Candidacy({
-        ...{ session, line, key, token: own.createRevision, value: own.value, sentAt, stopTimeoutMs },
-        position: kvs.indexOf(own),
-      });
-      session.candidacies.set(election, candidacy);
-      return candidacy;
     } catch (error) {
       line.release();
-      if (isLeaseGone(error)) session.end("lease-gone");
-      // The key may have been put, and nobody would act on it.
-      else if (!(error instanceof EtcdError) || error.mayHaveApplied) withdraw(session, election, key);
       throw error;
     }
   }
 
-  /** Begins to act on the line: call when the callbacks are set. */
+  /** Begins to act on the line, and tells what has happened since the joining: call when the callbacks are set. */
   start(): void {
-    this.lineChanged();
+    this.#started = true;
+    if (this.#endCause === undefined) this.lineChanged();
+    else this.onEnded(this.#endCause);
   }
 
   get leaseId(): bigint {
@@ -202,35 +193,26 @@ export class Candidacy implements OwnCandidate {
     return this.#elected;
   }
 
-  /** Until when leadership is, or would be, proven. */
-  get #deadline(): number {
-    return Math.min(this.session.deadline, provenUntil(this.#keySeenAt, this.ttlMs));
-  }
-
   lineChanged(): void {
-    if (this.#endCause !== undefined || !this.line.synced) return;
+    if (this.#endCause !== undefined || !this.#started || !this.line.synced) return;
     // The view is older than the key: its own event is still to come.
     if (this.line.revision < this.token) return;
-    const position = this.line.candidates.findIndex((each) => each.key === this.key);
-    const own = this.line.candidates[position];
-    if (own === undefined || own.token !== this.token || own.leaseId !== this.leaseId) {
+    const own = this.line.find(this);
+    if (own === undefined) {
       this.end("key-gone");
       return;
     }
+    const position = this.line.candidates.indexOf(own);
     const moved = position !== this.#position;
     this.#position = position;
     this.#value = own.value;
     if (position === 0) this.#elect();
-    else if (moved) this.onMoved();
+    if (moved && this.#term === undefined && this.#endCause === undefined) this.onMoved();
   }
 
   keySeen(sentAt: number): void {
+    this.checkDeadline();
     if (this.#endCause !== undefined) return;
-    // An answer that arrives after the deadline revives nothing, even if the timer is late itself.
-    if (this.#term !== undefined && this.#etcd.clock.now() >= this.#deadline - this.#stopTimeoutMs) {
-      this.end("deadline");
-      return;
-    }
     this.#keySeenAt = Math.max(this.#keySeenAt, sentAt);
     this.proofMoved();
   }
@@ -241,24 +223,30 @@ export class Candidacy implements OwnCandidate {
 
   /** A proof was renewed, which may be what an election waited for. */
   proofMoved(): void {
-    if (this.#endCause === undefined && this.#term === undefined && this.line.synced) this.lineChanged();
+    if (this.#term === undefined) this.lineChanged();
+  }
+
+  /** Ends the term if its deadline has passed, whether or not its timer has fired: nothing revives it after that. */
+  checkDeadline(): void {
+    if (this.#term !== undefined && this.#etcd.clock.now() >= this.#stopBy) this.end("deadline");
+  }
+
+  /** When the term ends, or would end, unless both proofs are renewed. */
+  get #stopBy(): number {
+    return Math.min(this.session.deadline, provenUntil(this.#keySeenAt, this.ttlMs)) - this.#stopTimeoutMs;
   }
 
   #elect(): void {
     if (this.#term !== undefined) return;
     const { clock } = this.#etcd;
-    if (clock.now() >= this.#deadline - this.#stopTimeoutMs) {
-      // First in line, but a proof is stale: the answer to this read, or the next renewal, decides.
-      this.line.auditNow();
-      return;
-    }
+    // First in line, but a proof is stale: the next renewal or read, which are due by then, decides.
+    if (clock.now() >= this.#stopBy) return;
     const term = new Term({
       clock,
       key: this.key,
       token: this.token,
       // The claim may be given up a little before the term's signal aborts.
-      deadline: () =>
-        this.#endCause === undefined ? this.#deadline - this.#stopTimeoutMs : Number.NEGATIVE_INFINITY,
+      deadline: () => (this.#endCause === undefined ? this.#stopBy : Number.NEGATIVE_INFINITY),
       onExpired: () => this.end("deadline"),
     });
     this.#term = term;
@@ -287,22 +275,27 @@ export class Candidacy implements OwnCandidate {
 
   /** Puts a new value on the same key and lease. Resolves to false if the key is gone, which ends the candidacy. */
   async proclaim(value: Uint8Array, options: CallOptions = {}): Promise<boolean> {
+    const { session } = this;
     const request = {
       compare: [created(this.key, this.token)],
       success: [putOp(this.key, value, this.leaseId)],
     };
-    const { response } = await this.#etcd.call(KV.method.txn, request, {
-      ...limits(this.session, options),
-      idempotent: true,
-    });
+    const { response } = await whileAlive(session, options.signal, (signal) =>
+      this.#etcd.call(KV.method.txn, request, {
+        ...options,
+        ...session.attemptLimits,
+        signal,
+        idempotent: true,
+      }),
+    );
     if (response.succeeded) this.#value = value;
     else this.end("key-gone");
     return response.succeeded;
   }
 
   /**
-   * Deletes the key, guarded by its create revision; the candidacy must have ended. Resolves when etcd has answered or
-   * the key is gone with its lease; a failed call may be repeated.
+   * Ends the candidacy and deletes the key, guarded by its create revision. Resolves when etcd has answered; a failed
+   * call may be repeated.
    */
   release(options: CallOptions = {}): Promise<void> {
     this.end("resigned");
@@ -313,52 +306,97 @@ export class Candidacy implements OwnCandidate {
     return this.#releasing;
   }
 
+  /**
+   * The same in the background, until etcd has answered: nobody else can lead while the key stands. The end of the
+   * session takes the key along.
+   */
+  giveUp(): void {
+    this.end("resigned");
+    if (this.#givingUp) return;
+    this.#givingUp = true;
+    void this.#untilReleased();
+  }
+
+  /** Never rejects. */
+  async #untilReleased(): Promise<void> {
+    const { clock, logger } = this.#etcd;
+    const { signal } = this.session;
+    for (let failures = 1; !this.#released && !signal.aborted; failures++) {
+      try {
+        await this.release({ signal });
+      } catch (error) {
+        if (signal.aborted) return;
+        logger.warn({ error, key: this.key }, "could not delete a key that was given up; trying again");
+        await sleep(clock, backoffMs(clock, failures, 100, 5_000), signal).catch(() => {});
+      }
+    }
+  }
+
   async #delete(options: CallOptions): Promise<void> {
     const request = { compare: [created(this.key, this.token)], success: [deleteOp(this.key)] };
-    await this.#etcd.call(KV.method.txn, request, { ...limits(this.session, options), idempotent: true });
+    const limits = { ...options, ...this.session.attemptLimits };
+    await this.#etcd.call(KV.method.txn, request, { ...limits, idempotent: true });
     this.#released = true;
-    const { candidacies } = this.session;
-    if (candidacies.get(this.line.election) === this) candidacies.delete(this.line.election);
+    this.#place.deleted(this.token);
   }
 }
 
-/** Deletes a key that a failed join may have put, in the background, as long as the session lives. */
-function withdraw(session: Session, election: string, key: string): void {
+/**
+ * Sends the transaction that puts the key until it is answered. Not left to the client to repeat, for after a lost answer
+ * the place must look out for what a late request may put.
+ */
+async function putKey(
+  session: Session,
+  place: Place,
+  value: Uint8Array,
+  options: JoinOptions,
+): Promise<Answer<TxnResponse>> {
   const { etcd, leaseId } = session;
-  const attempt = async (): Promise<void> => {
-    const options = { ...limits(session, { signal: session.signal }), idempotent: true };
-    const { response } = await etcd.call(KV.method.range, { key: toBytes(key), keysOnly: true }, options);
-    const left = response.kvs[0];
-    if (left?.lease !== leaseId) return;
-    const request = { compare: [created(key, left.createRevision)], success: [deleteOp(key)] };
-    await etcd.call(KV.method.txn, request, options);
+  const { timeoutMs = 10_000 } = options;
+  const range = rangeOp(byCreation(`${place.election}/`));
+  const request = {
+    compare: [created(place.key, 0n)],
+    success: [putOp(place.key, value, leaseId), range],
+    failure: [range],
   };
-  const untilDone = async (): Promise<void> => {
-    while (session.endCause === undefined) {
+  const limit = etcd.clock.now() + timeoutMs;
+  return await whileAlive(session, options.signal, async (signal) => {
+    for (let failures = 1; ; failures++) {
       try {
-        await attempt();
-        return;
+        const left = limit - etcd.clock.now();
+        const limits = { ...session.attemptLimits, timeoutMs: left, signal };
+        return await etcd.call(KV.method.txn, request, { ...limits, idempotent: false });
       } catch (error) {
-        if (error instanceof EtcdError && error.code !== "ETCD_UNAVAILABLE") return;
+        if (!(error instanceof EtcdError) || error.mayHaveApplied) place.answerLost();
+        const again = error instanceof EtcdError && error.code === "ETCD_UNAVAILABLE";
+        if (!again || etcd.clock.now() >= limit) throw error;
       }
+      // Every endpoint has its turn before the first pause.
+      const round = Math.floor(failures / etcd.endpoints.length);
+      if (round > 0) await sleep(etcd.clock, backoffMs(etcd.clock, round), signal);
     }
-  };
-  const done = untilDone().finally(() => session.withdrawals.delete(election));
-  session.withdrawals.set(election, done);
+  });
 }
 
-/** The key of a candidate: the same as Go's `concurrency` package makes. */
-export function candidateKey(election: string, leaseId: bigint): string {
-  return `${election}/${BigInt.asUintN(64, leaseId).toString(16)}`;
-}
-
-function limits(session: Session, options: CallOptions): CallOptions {
-  const { signal, timeoutMs } = options;
-  return {
-    attemptTimeoutMs: Math.min(session.etcd.attemptTimeoutMs, attemptTimeoutMs(session.ttlSeconds * 1_000)),
-    ...(timeoutMs === undefined ? {} : { timeoutMs }),
-    ...(signal === undefined ? {} : { signal }),
-  };
+/** Runs a request that makes sense only while the session lives; its signal aborts with the given one or the session's. */
+async function whileAlive<T>(
+  session: Session,
+  given: AbortSignal | undefined,
+  request: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  assertAlive(session);
+  const over = new LinkedSignal(given, session.signal);
+  try {
+    const answer = await request(over.signal);
+    assertAlive(session);
+    return answer;
+  } catch (error) {
+    if (isLeaseGone(error)) session.end("lease-gone");
+    session.signal.throwIfAborted();
+    throw error;
+  } finally {
+    over.release();
+  }
 }
 
 function kvsOf(op: ResponseOp | undefined): readonly KeyValue[] {

@@ -4,6 +4,7 @@ import type { CallOptions } from "../etcd/etcd.ts";
 import { onAbort, unlessAborted } from "../waiting.ts";
 import { Candidacy, checkValue } from "./candidacy.ts";
 import { Observer } from "./observer.ts";
+import { Place } from "./place.ts";
 import { assertAlive, type Session } from "./session.ts";
 import type { Term } from "./term.ts";
 
@@ -39,27 +40,14 @@ export class Election extends Observer {
    * he leads without a key.
    */
   async campaign(value: Bytes, options: CampaignOptions = {}): Promise<Term> {
-    const { signal } = options;
     const bytes = checkValue("value", value, 0);
-    signal?.throwIfAborted();
-    const candidacy = await this.#enter(bytes, options);
-    try {
-      return await unlessAborted(candidacy.elected, signal);
-    } catch (error) {
-      if (signal?.aborted === true) giveUp(candidacy);
-      throw error;
-    }
+    return await this.#elected(await this.#enter(bytes, options), options.signal);
   }
 
-  /** @internal Campaigns only if nobody stands before; rejects with `LOCKED` otherwise, leaving no key. */
+  /** @internal Campaigns only if nobody stands before; rejects with `LOCKED` otherwise, leaving no new key. */
   async campaignIfFree(value: Bytes, options: CampaignOptions = {}): Promise<Term> {
-    const candidacy = await this.#enter(checkValue("value", value, 0), options);
-    if (candidacy.position > 0) {
-      candidacy.end("resigned");
-      await candidacy.release(options);
-      throw new SuccessionError("LOCKED", `somebody else holds ${this.election}`);
-    }
-    return await unlessAborted(candidacy.elected, options.signal);
+    const bytes = checkValue("value", value, 0);
+    return await this.#elected(await this.#enter(bytes, options, true), options.signal);
   }
 
   /** Puts a new value on the leader's key. Rejects with `NOT_LEADER` if this candidate does not lead. */
@@ -72,39 +60,80 @@ export class Election extends Observer {
 
   /**
    * Gives up the candidacy, leading or waiting: the term's signal aborts, then the key is deleted. Resolves when etcd
-   * has answered; if it rejects, the claim is given up all the same, and a second call tries the deletion again.
+   * has answered; if it rejects, the claim is given up all the same, and the deletion is tried again: by a second call,
+   * and by itself as long as the session lives.
    */
   async resign(options: CallOptions = {}): Promise<void> {
-    const candidacy = this.#session.candidacies.get(this.election);
+    const place = this.#session.places.get(this.election);
+    // A campaign that is about to put its key does so first.
+    if (place?.candidacy === undefined) await place?.inTurn(options.signal, async () => {});
+    const candidacy = place?.candidacy;
     if (candidacy === undefined) return;
     candidacy.end("resigned");
-    // A lease that is gone has taken the key with it.
-    if (this.#session.endCause === undefined || this.#session.endCause === "deadline")
-      await candidacy.release(options);
+    // The end of the session takes the key along; only one that could not renew may stand for a while.
+    const { endCause } = this.#session;
+    if (endCause === undefined || endCause === "deadline") await giveUp(candidacy, options);
+  }
+
+  /** @internal Whether there is a term to end, or a key of an ended one to delete. */
+  get held(): boolean {
+    return this.#session.places.get(this.election)?.candidacy?.term !== undefined;
   }
 
   get #candidacy(): Candidacy | undefined {
-    const candidacy = this.#session.candidacies.get(this.election);
+    const candidacy = this.#session.places.get(this.election)?.candidacy;
+    candidacy?.checkDeadline();
     return candidacy?.endCause === undefined ? candidacy : undefined;
   }
 
-  async #enter(value: Uint8Array, options: CampaignOptions): Promise<Candidacy> {
-    assertAlive(this.#session);
-    const known = this.#session.candidacies.get(this.election);
-    if (known?.endCause === undefined && known !== undefined) {
-      if (!equal(known.value, value)) await known.proclaim(value, options);
-      return known;
-    }
-    // The old key is given up for good; a new one can take its name only when it is surely gone.
-    if (known !== undefined) await known.release(options);
-    const candidacy = await Candidacy.join(this.#session, this.election, value, options);
-    onAbort(candidacy.signal, () => {
-      // Nobody else can lead while the key stands. A session that ended takes it along.
-      if (candidacy.endCause !== "resigned" && this.#session.endCause === undefined) giveUp(candidacy);
+  /** A candidacy with this value: the one that there is, or a new one. With `onlyIfFree`, one that is the first. */
+  async #enter(value: Uint8Array, options: CampaignOptions, onlyIfFree: boolean = false): Promise<Candidacy> {
+    const session = this.#session;
+    options.signal?.throwIfAborted();
+    assertAlive(session);
+    const place = Place.of(session, this.election);
+    return await place.inTurn(options.signal, async () => {
+      assertAlive(session);
+      const known = this.#candidacy;
+      // Who waits already goes on waiting.
+      if (onlyIfFree && known !== undefined && known.position > 0) throw this.#locked();
+      if (known !== undefined && (equal(known.value, value) || (await known.proclaim(value, options)))) {
+        return known;
+      }
+      // The old key is given up for good; a new one can take its name only when it is surely gone.
+      await place.candidacy?.release(options);
+      const candidacy = await Candidacy.join(session, this.election, value, options);
+      onAbort(candidacy.signal, () => {
+        // Nobody else can lead while the key stands. A session that ended takes it along.
+        if (candidacy.endCause !== "resigned" && session.endCause === undefined) candidacy.giveUp();
+      });
+      candidacy.start();
+      if (onlyIfFree && candidacy.position > 0) {
+        await giveUp(candidacy, options);
+        throw this.#locked();
+      }
+      try {
+        // A key that was there already may have another value.
+        if (!equal(candidacy.value, value)) await candidacy.proclaim(value, options);
+      } catch (error) {
+        candidacy.giveUp();
+        throw error;
+      }
+      return candidacy;
     });
-    candidacy.start();
-    if (!equal(candidacy.value, value)) await candidacy.proclaim(value, options);
-    return candidacy;
+  }
+
+  async #elected(candidacy: Candidacy, signal: AbortSignal | undefined): Promise<Term> {
+    try {
+      return await unlessAborted(candidacy.elected, signal);
+    } catch (error) {
+      if (signal?.aborted === true) candidacy.giveUp();
+      throw error;
+    }
+  }
+
+  #locked(): SuccessionError {
+    return new SuccessionError("LOCKED", `somebody else holds ${this.election}`);
   }
 
   #notLeader(): SuccessionError {
@@ -112,15 +141,14 @@ export class Election extends Observer {
   }
 }
 
-/** Deletes the key in the background; where that fails, the end of the session does it. */
-function giveUp(candidacy: Candidacy): void {
-  candidacy.end("resigned");
-  candidacy.release().catch((error: unknown) => {
-    candidacy.session.etcd.logger.warn(
-      { error, key: candidacy.key },
-      "could not delete a key that was given up",
-    );
-  });
+/** Deletes the key: here and now, or else in the background. */
+async function giveUp(candidacy: Candidacy, options: CallOptions): Promise<void> {
+  try {
+    await candidacy.release(options);
+  } catch (error) {
+    candidacy.giveUp();
+    throw error;
+  }
 }
 
 function equal(a: Uint8Array, b: Uint8Array): boolean {

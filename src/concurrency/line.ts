@@ -1,4 +1,5 @@
-import { toText } from "../etcd/bytes.ts";
+import { closedError } from "../errors.ts";
+import { toBytes, toText } from "../etcd/bytes.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { EtcdError } from "../etcd/failure.ts";
 import { Event_EventType, type KeyValue, KV, type ResponseOp } from "../etcd/gen/etcd_pb.ts";
@@ -37,6 +38,9 @@ export interface OwnCandidate {
   keyMissing(): void;
 }
 
+/** How many own keys are read one by one; the rest of the transaction is for other elections. */
+const mostKeys = 50;
+
 /** How often the line is compared with etcd where nobody of this process stands in it. */
 const observerPeriodMs = 10_000;
 
@@ -58,9 +62,13 @@ export class Line implements Audited {
   #watch: Watch | undefined;
   #audit: Enrolled | undefined;
   #confirmedAt = Number.NEGATIVE_INFINITY;
-  /** A revision by which etcd had another leader than this view; if the view never gets there, its watch is deaf. */
-  #behind: bigint | undefined;
+  /** How many reads in a row showed another leader than this view. */
+  #mismatches = 0;
+  /** How often the view was given up since a read last agreed with it. */
+  #restarts = 0;
   #forgetRestored: () => void = () => {};
+  /** Aborts when the last user has left. */
+  readonly #left = new AbortController();
 
   private constructor(election: string, shared: Shared) {
     this.election = election;
@@ -86,6 +94,7 @@ export class Line implements Audited {
   release(): void {
     if (--this.#users > 0) return;
     this.#shared.lines.delete(this.election);
+    this.#left.abort(closedError("the line"));
     this.#watch?.close();
     this.#audit?.remove();
     this.#forgetRestored();
@@ -117,7 +126,14 @@ export class Line implements Audited {
 
   /** How long after `confirmedAt` the leader shown may be taken for the leader: two reads may fail. */
   get trustMs(): number {
-    return 3 * Math.max(...[...this.#own].map((own) => own.ttlMs / 3), this.#own.size === 0 ? observerPeriodMs : 0);
+    return this.#own.size === 0 ? 3 * observerPeriodMs : Math.max(...[...this.#own].map((own) => own.ttlMs));
+  }
+
+  /** The candidate of the view that is this one, by key, create revision and lease. */
+  find({ key, token, leaseId }: OwnCandidate): Candidate | undefined {
+    return this.#candidates.find(
+      (each) => each.token === token && each.key === key && each.leaseId === leaseId,
+    );
   }
 
   /** Calls `listener` after every change, when the own candidates have been told. */
@@ -133,9 +149,9 @@ export class Line implements Audited {
     return () => this.#own.delete(own);
   }
 
-  /** Asks for a proof read now. */
-  auditNow(): void {
-    this.#audit?.now();
+  /** Sees to it that the line is read, now or as soon as etcd answers. */
+  follow(): void {
+    void this.#readAgain(0);
   }
 
   /** Reads the line unless that has been done. Rejects only with what retrying cannot help. */
@@ -154,7 +170,7 @@ export class Line implements Audited {
     this.#revision = revision;
     this.#candidates = kvs.map(candidate).sort(byToken);
     this.#confirmedAt = sentAt;
-    this.#behind = undefined;
+    this.#mismatches = 0;
     this.#watch = this.#shared.watcher.open(
       { key: `${this.election}/`, prefix: true, startRevision: revision + 1n },
       {
@@ -185,35 +201,46 @@ export class Line implements Audited {
 
   question(): Question {
     const own = [...this.#own];
-    const keys = own.map(({ key }) => rangeOp({ key: new TextEncoder().encode(key), keysOnly: true }));
+    const known = this.#revision;
+    const leader = rangeOp({ ...byCreation(`${this.election}/`, 1), keysOnly: true });
+    const keys = own.map(({ key }) => rangeOp({ key: toBytes(key), keysOnly: true }));
+    // Beyond that the keys are no smaller than the line.
+    const all = [rangeOp({ ...byCreation(`${this.election}/`), keysOnly: true })];
     return {
-      ops: [rangeOp({ ...byCreation(`${this.election}/`, 1), keysOnly: true }), ...keys],
-      answered: ([first, ...seen], revision, sentAt) => {
-        this.#compare(kvsOf(first)[0], revision, sentAt);
-        own.forEach((each, at) => {
-          if (!this.#own.has(each)) return;
-          const kv = kvsOf(seen[at])[0];
-          // A key that somebody put anew without our lease would outlive us: it is not ours any more.
+      ops: own.length > mostKeys ? all : [leader, ...keys],
+      answered: (responses, revision, sentAt) => {
+        const kvs = responses.flatMap(kvsOf);
+        this.#compare(kvs[0], revision, known, sentAt);
+        const seen = new Map(kvs.map((kv) => [toText(kv.key), kv]));
+        for (const each of own) {
+          if (!this.#own.has(each)) continue;
+          const kv = seen.get(each.key);
+          // One that somebody put anew without our lease would outlive us: it is not ours any more.
           if (kv?.createRevision === each.token && kv.lease === each.leaseId) each.keySeen(sentAt);
           else each.keyMissing();
-        });
+        }
       },
     };
   }
 
-  /** Holds the view against a linearizable read of the leader. */
-  #compare(leader: KeyValue | undefined, revision: bigint, sentAt: number): void {
+  /** Holds the view against a linearizable read of the leader, sent when the view had reached `known`. */
+  #compare(leader: KeyValue | undefined, revision: bigint, known: bigint, sentAt: number): void {
     if (!this.#synced) return;
-    if (leader?.createRevision === this.leader?.token) {
+    const { election } = this;
+    if (revision < known) {
+      this.#etcd.logger.error({ election, known, revision }, "etcd's store went back; reading the line anew");
+      this.#restart();
+    } else if (leader?.createRevision === this.leader?.token) {
       this.#confirmedAt = sentAt;
-      this.#behind = undefined;
-    } else if (this.#behind === undefined || this.#revision >= this.#behind) {
-      // The event may be on its way; it has until the next read.
-      this.#behind = revision;
-    } else {
-      this.#etcd.logger.warn({ election: this.election }, "the watch missed a change; opening another");
-      this.#behind = undefined;
-      this.#shared.watcher.restart();
+      this.#mismatches = 0;
+      this.#restarts = 0;
+    } else if (revision >= this.#revision) {
+      // The event may be on its way; it has until the next read. A new stream loses nothing; a new read may skip leaders.
+      const mismatches = ++this.#mismatches;
+      if (mismatches === 1) return;
+      this.#etcd.logger.warn({ election, mismatches }, "the watch missed a change; opening another");
+      if (mismatches === 2) this.#shared.watcher.restart();
+      else this.#restart();
     }
   }
 
@@ -221,7 +248,8 @@ export class Line implements Audited {
     while (this.#users > 0 && !this.#synced) {
       try {
         const request = byCreation(`${this.election}/`);
-        const { response, sentAt } = await this.#etcd.call(KV.method.range, request, { idempotent: true });
+        const options = { signal: this.#left.signal, idempotent: true };
+        const { response, sentAt } = await this.#etcd.call(KV.method.range, request, options);
         this.seed(response.kvs, response.header?.revision ?? 0n, sentAt);
       } catch (error) {
         if (!(error instanceof EtcdError) || error.code !== "ETCD_UNAVAILABLE") throw error;
@@ -235,19 +263,20 @@ export class Line implements Audited {
     this.#watch?.close();
     this.#watch = undefined;
     this.#synced = false;
-    void this.#readAgain();
+    void this.#readAgain(this.#restarts++);
   }
 
-  /** Never rejects. */
-  async #readAgain(): Promise<void> {
+  /** After a pause if reading and watching have failed before. Never rejects. */
+  async #readAgain(failures: number): Promise<void> {
     const { clock, logger, closedSignal } = this.#etcd;
-    for (let failures = 1; this.#users > 0 && !this.#synced && !closedSignal.aborted; failures++) {
+    const { signal } = this.#left;
+    for (let tries = failures; !this.#synced && !signal.aborted && !closedSignal.aborted; tries++) {
+      if (tries > 0) await sleep(clock, backoffMs(clock, tries, 100, 5_000), signal).catch(() => {});
       try {
         await this.sync();
       } catch (error) {
-        if (closedSignal.aborted) return;
+        if (signal.aborted || closedSignal.aborted) return;
         logger.error({ election: this.election, error }, "cannot read the line");
-        await sleep(clock, backoffMs(clock, failures, 100, 5_000), closedSignal).catch(() => {});
       }
     }
   }
@@ -266,8 +295,11 @@ export class Line implements Audited {
   }
 
   #changed(): void {
-    // Whoever has lost must know before anybody is told of the successor.
-    for (const own of [...this.#own]) own.lineChanged();
+    // Whoever has lost must know before anybody is told of the successor, also where both are in this process.
+    const own = [...this.#own];
+    const standing = new Set(own.filter((each) => this.find(each) !== undefined));
+    for (const each of own) if (!standing.has(each)) each.lineChanged();
+    for (const each of standing) each.lineChanged();
     for (const listener of [...this.#subscribers]) listener();
   }
 }
@@ -285,7 +317,10 @@ class Shared {
     this.etcd = etcd;
     this.audit = new Audit(etcd);
     this.watcher = etcd.openWatcher();
-    onAbort(etcd.closedSignal, () => this.watcher.close());
+    onAbort(etcd.closedSignal, () => {
+      this.watcher.close();
+      this.audit.close();
+    });
   }
 
   static of(etcd: Etcd): Shared {

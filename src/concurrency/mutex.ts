@@ -30,9 +30,12 @@ export class Mutex {
     return await this.#election.campaignIfFree("", options);
   }
 
-  /** Frees the mutex. Rejects with `NOT_LEADER` if it was not ours. */
+  /**
+   * Frees the mutex. Rejects with `NOT_LEADER` if it was not ours. If etcd does not answer, it is not ours any more all
+   * the same, and a second call tries again to free it for others.
+   */
   async unlock(options: CallOptions = {}): Promise<void> {
-    if (this.#election.key === undefined) throw new SuccessionError("NOT_LEADER", "the mutex is not held");
+    if (!this.#election.held) throw new SuccessionError("NOT_LEADER", "the mutex is not held");
     await this.#election.resign(options);
   }
 }

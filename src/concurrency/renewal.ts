@@ -28,6 +28,8 @@ export class Renewal {
   #connection: Connection | undefined;
   /** When each request still unanswered on this stream was sent, oldest first: answers come in order. */
   #sent: number[] = [];
+  /** Whether this stream has answered: then its connection need not be opened any more. */
+  #answered = false;
   #failures = 0;
   #cancelTimer: CancelTimer = () => {};
   #leave: () => void = () => {};
@@ -81,11 +83,14 @@ export class Renewal {
   #send(): void {
     const connection = this.#connection ?? this.#connect();
     const now = this.#etcd.clock.now();
-    const patience = this.#attemptTimeoutMs() * connection.openTimeoutFactor;
+    const patience = this.#attemptTimeoutMs() * (this.#answered ? 1 : connection.openTimeoutFactor);
     this.#cancelTimer();
     this.#cancelTimer = this.#etcd.clock.at(now + patience, () => {
       connection.stalled();
-      this.#broken(connection, { code: grpc.deadlineExceeded, message: `no answer within ${patience} ms` });
+      this.#broken(connection, {
+        code: grpc.deadlineExceeded,
+        message: `no answer within ${Math.round(patience)} ms`,
+      });
     });
     this.#sent.push(now);
     connection.send({ ID: this.#leaseId });
@@ -111,6 +116,7 @@ export class Renewal {
     this.#connection?.cancel();
     this.#connection = undefined;
     this.#sent = [];
+    this.#answered = false;
   }
 
   #onAnswer(connection: Connection, response: LeaseKeepAliveResponse): void {
@@ -122,6 +128,7 @@ export class Renewal {
       return;
     }
     connection.succeeded();
+    this.#answered = true;
     this.#failures = 0;
     this.#ttlMs = Number(response.TTL) * 1_000;
     this.#wakeAt(sentAt + this.#period());

@@ -1,11 +1,12 @@
+import { setMaxListeners } from "node:events";
 import type { CancelTimer, Clock } from "../clock.ts";
-import { badOption, type Cause, closedError, EndedError } from "../errors.ts";
-import type { Etcd } from "../etcd/etcd.ts";
+import { badOption, type Cause, EndedError } from "../errors.ts";
+import type { CallOptions, Etcd } from "../etcd/etcd.ts";
 import { isLeaseGone } from "../etcd/failure.ts";
 import { keepAliveOnce } from "../etcd/keep-alive-once.ts";
 import { onAbort } from "../waiting.ts";
-import type { Candidacy } from "./candidacy.ts";
 import { attemptTimeoutMs, provenUntil } from "./deadline.ts";
+import type { Place } from "./place.ts";
 import { Renewal } from "./renewal.ts";
 
 export interface SessionOptions {
@@ -40,14 +41,12 @@ export class Session implements AsyncDisposable {
   /** @internal */
   readonly etcd: Etcd;
   readonly leaseId: bigint;
-  /** @internal Candidacies by election, so that two objects for one election share the one key they have. */
-  readonly candidacies: Map<string, Candidacy> = new Map();
-  /** @internal Deletions under way of keys that failed joins may have left, by election; they never reject. */
-  readonly withdrawals: Map<string, Promise<void>> = new Map();
+  /** @internal By election, so that two objects for one election share the one key they can have. */
+  readonly places: Map<string, Place> = new Map();
   readonly #clock: Clock;
   readonly #ended = new AbortController();
   readonly #renewal: Renewal;
-  readonly #forgets: (() => void)[];
+  readonly #forgets: (() => void)[] = [];
   #ttlMs: number;
   #deadline: number;
   #cancelExpiry: CancelTimer = () => {};
@@ -65,12 +64,12 @@ export class Session implements AsyncDisposable {
       renewed: (at, ttl) => this.#renewed(at, ttl),
       gone: () => this.end("lease-gone"),
     });
-    this.#forgets = [
-      etcd.onRestored(() => this.end("store-restored")),
-      onAbort(etcd.closedSignal, () => this.end("closed")),
-    ];
+    // Many elections on one session are no leak.
+    setMaxListeners(0, this.#ended.signal);
     this.#renewal.start(sentAt);
     this.#watchDeadline();
+    this.#forgets.push(etcd.onRestored(() => this.end("store-restored")));
+    this.#forgets.push(onAbort(etcd.closedSignal, () => this.end("closed")));
   }
 
   /**
@@ -80,20 +79,33 @@ export class Session implements AsyncDisposable {
   static async open(etcd: Etcd, options: SessionOptions = {}): Promise<Session> {
     const { ttlSeconds = 10, leaseId, signal, timeoutMs = 10_000 } = options;
     checkTtlSeconds(ttlSeconds);
+    signal?.throwIfAborted();
     const limits = {
       timeoutMs,
       attemptTimeoutMs: Math.min(etcd.attemptTimeoutMs, attemptTimeoutMs(ttlSeconds * 1_000)),
     };
     const call = signal === undefined ? limits : { ...limits, signal };
-    if (leaseId !== undefined) {
-      const { sentAt, ttlSeconds: granted } = await keepAliveOnce(etcd, leaseId, call);
-      return new Session(etcd, leaseId, granted * 1_000, sentAt);
-    }
-    const { response, sentAt } = await etcd.grant(ttlSeconds, call);
-    const session = new Session(etcd, response.ID, Number(response.TTL) * 1_000, sentAt);
-    // The grant took longer than the lease lives.
-    if (session.signal.aborted) throw session.signal.reason;
-    return session;
+    const session =
+      leaseId === undefined
+        ? await Session.#granted(etcd, ttlSeconds, call)
+        : await Session.#adopted(etcd, leaseId, call);
+    if (signal?.aborted !== true && session.remainingMs > 0) return session;
+    // Aborted in the last moment, or the answer took as long as the lease lives.
+    session.checkDeadline();
+    if (leaseId !== undefined) session.orphan();
+    else void session.close();
+    signal?.throwIfAborted();
+    throw session.signal.reason;
+  }
+
+  static async #granted(etcd: Etcd, ttlSeconds: number, options: CallOptions): Promise<Session> {
+    const { response, sentAt } = await etcd.grant(ttlSeconds, options);
+    return new Session(etcd, response.ID, Number(response.TTL) * 1_000, sentAt);
+  }
+
+  static async #adopted(etcd: Etcd, leaseId: bigint, options: CallOptions): Promise<Session> {
+    const { ttlSeconds, sentAt } = await keepAliveOnce(etcd, leaseId, options);
+    return new Session(etcd, leaseId, ttlSeconds * 1_000, sentAt);
   }
 
   /** Seconds of life that etcd granted. */
@@ -117,6 +129,11 @@ export class Session implements AsyncDisposable {
     return this.#endCause === undefined ? this.#deadline : Number.NEGATIVE_INFINITY;
   }
 
+  /** @internal How long one endpoint has for an answer that this session's deadline may depend on. */
+  get attemptLimits(): { readonly attemptTimeoutMs: number } {
+    return { attemptTimeoutMs: Math.min(this.etcd.attemptTimeoutMs, attemptTimeoutMs(this.#ttlMs)) };
+  }
+
   /** @internal */
   get endCause(): Cause | undefined {
     return this.#endCause;
@@ -129,9 +146,11 @@ export class Session implements AsyncDisposable {
   async close(options: { readonly timeoutMs?: number } = {}): Promise<void> {
     this.end("closed");
     const { timeoutMs = 2_000 } = options;
-    const given = new AbortController();
-    const cancel = this.#clock.at(this.#clock.now() + timeoutMs, () => given.abort());
-    await Promise.race([this.revoke(), new Promise<void>((resolve) => onAbort(given.signal, resolve))]);
+    let cancel: CancelTimer = () => {};
+    const late = new Promise<void>((resolve) => {
+      cancel = this.#clock.at(this.#clock.now() + timeoutMs, resolve);
+    });
+    await Promise.race([this.revoke(), late]);
     cancel();
   }
 
@@ -158,7 +177,8 @@ export class Session implements AsyncDisposable {
     this.etcd.logger.info({ leaseId: this.leaseId.toString(16), cause }, "session ended");
     const message = cause === "closed" ? "the session was closed" : `the session is lost: ${cause}`;
     this.#ended.abort(new EndedError("SESSION_LOST", cause, message));
-    if (cause === "deadline" && !this.#keepKeysOnLoss) void this.revoke();
+    const leftBehind = cause === "deadline" || cause === "store-restored";
+    if (leftBehind && !this.#keepKeysOnLoss) void this.revoke();
   }
 
   /** @internal No more renewals: the deadline will end the session. For an owner whose work does not stop in time. */
@@ -173,7 +193,7 @@ export class Session implements AsyncDisposable {
 
   /** @internal Revokes the lease; tries until etcd answers, the client is closed or the lease must long be over. */
   revoke(): Promise<void> {
-    this.#revoking ??= this.#revoke();
+    this.#revoking ??= this.#endCause === "lease-gone" ? Promise.resolve() : this.#revoke();
     return this.#revoking;
   }
 
@@ -193,29 +213,31 @@ export class Session implements AsyncDisposable {
   }
 
   #renewed(sentAt: number, ttlMs: number): void {
-    // An answer that arrives after the deadline revives nothing, even if the expiry timer is late itself.
-    if (this.#clock.now() >= this.#deadline) {
-      this.end("deadline");
-      return;
-    }
+    // An answer that arrives after the deadline revives nothing, even if the timers are late themselves: first
+    // everything ends that is over, then the deadline moves.
+    this.checkDeadline();
+    for (const { candidacy } of this.places.values()) candidacy?.checkDeadline();
     if (this.#endCause !== undefined) return;
     this.#ttlMs = ttlMs;
     this.#deadline = Math.max(this.#deadline, provenUntil(sentAt, ttlMs));
-    for (const candidacy of this.candidacies.values()) candidacy.proofMoved();
+    for (const { candidacy } of [...this.places.values()]) candidacy?.proofMoved();
+  }
+
+  /** @internal Ends the session if its deadline has passed, whether or not its timer has fired. */
+  checkDeadline(): void {
+    if (this.#clock.now() >= this.#deadline) this.end("deadline");
   }
 
   #watchDeadline(): void {
-    if (this.#endCause !== undefined) return;
     this.#cancelExpiry = this.#clock.at(this.#deadline, () => {
-      if (this.#clock.now() >= this.#deadline) this.end("deadline");
-      else this.#watchDeadline();
+      this.checkDeadline();
+      if (this.#endCause === undefined) this.#watchDeadline();
     });
   }
 }
 
 /** @internal Rejects unless the session lives. */
 export function assertAlive(session: Session): void {
-  if (session.endCause === undefined && session.remainingMs > 0) return;
-  if (session.signal.aborted) throw session.signal.reason;
-  throw closedError("the session");
+  session.checkDeadline();
+  session.signal.throwIfAborted();
 }

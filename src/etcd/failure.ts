@@ -15,7 +15,10 @@ export type Remedy = "retry" | "next-endpoint" | "authenticate" | "lease-gone" |
 /** What an etcd status means to this client. */
 export interface Failure {
   readonly remedy: Remedy;
-  /** The code of the error that the caller gets when the remedy did not help, or there is none. */
+  /**
+   * The code of the error where there is no remedy, as for `fatal`, or for `authenticate` without a user. One that
+   * did not help in time gives `ETCD_UNAVAILABLE`.
+   */
   readonly code: ErrorCode;
   /** Whether the request may have taken effect all the same. */
   readonly mayHaveApplied: boolean;
@@ -59,6 +62,7 @@ export const rules: readonly Rule[] = [
   // Trouble in the cluster: another member, or the same one a moment later, will do.
   { says: "etcdserver: no leader", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE", refused: true },
   { says: "etcdserver: not leader", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE", refused: true },
+  { says: "raft proposal dropped", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE", refused: true },
   { says: "etcdserver: leader changed", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE" },
   { says: "etcdserver: server stopped", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE" },
   { says: "etcdserver: request timed out", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE" },
@@ -70,25 +74,25 @@ export const rules: readonly Rule[] = [
   { says: "etcdserver: too many requests", remedy: "retry", code: "ETCD_UNAVAILABLE", refused: true },
   { says: "database space exceeded", remedy: "retry", code: "ETCD_UNAVAILABLE", refused: true },
 
-  // Who we are. Without a token etcd sees an empty user name.
-  { says: "etcdserver: invalid auth token", remedy: "authenticate", code: "AUTH_FAILED", refused: true },
+  // Who we are. Without a token etcd sees an empty user name. Some texts come with etcd's inner prefix, `auth: `.
+  { says: "invalid auth token", remedy: "authenticate", code: "AUTH_FAILED", refused: true },
   { says: "revision of auth store is old", remedy: "authenticate", code: "AUTH_FAILED", refused: true },
-  { says: "etcdserver: user name is empty", remedy: "authenticate", code: "AUTH_FAILED", refused: true },
-  { says: "etcdserver: user name not found", remedy: "fatal", code: "AUTH_FAILED", refused: true },
-  {
-    says: "authentication failed, invalid user ID or password",
-    remedy: "fatal",
-    code: "AUTH_FAILED",
-    refused: true,
-  },
+  { says: "revision in header is old", remedy: "authenticate", code: "AUTH_FAILED", refused: true },
+  { says: "user name is empty", remedy: "authenticate", code: "AUTH_FAILED", refused: true },
+  { says: "user name not found", remedy: "fatal", code: "AUTH_FAILED", refused: true },
+  { says: "authentication failed", remedy: "fatal", code: "AUTH_FAILED", refused: true },
   { says: "authentication is not enabled", remedy: "fatal", code: "AUTH_FAILED", refused: true },
-  { says: "etcdserver: permission denied", remedy: "fatal", code: "PERMISSION_DENIED", refused: true },
+  { says: "permission denied", remedy: "fatal", code: "PERMISSION_DENIED", refused: true },
 
   // What we asked for.
   { says: "requested lease not found", remedy: "lease-gone", code: "SESSION_LOST", refused: true },
   { says: "required revision has been compacted", remedy: "fatal", code: "COMPACTED", refused: true },
   { says: "request is too large", remedy: "fatal", code: "ETCD_REFUSED", refused: true },
+  { says: "received message larger than max", remedy: "fatal", code: "ETCD_REFUSED", refused: true },
+  // The answer, that is: what was asked has been done.
   { says: "message larger than max", remedy: "fatal", code: "ETCD_REFUSED" },
+  // A watch is refused by a message, which carries no status.
+  { says: "watcher range is empty", remedy: "fatal", code: "ETCD_REFUSED", refused: true },
 
   // What the text does not tell, the status does.
   { status: grpc.unauthenticated, remedy: "authenticate", code: "AUTH_FAILED", refused: true },
@@ -97,21 +101,22 @@ export const rules: readonly Rule[] = [
   { status: grpc.notFound, remedy: "fatal", code: "ETCD_REFUSED", refused: true },
   { status: grpc.failedPrecondition, remedy: "fatal", code: "ETCD_REFUSED", refused: true },
   { status: grpc.outOfRange, remedy: "fatal", code: "ETCD_REFUSED", refused: true },
-  { status: grpc.unimplemented, remedy: "fatal", code: "ETCD_REFUSED", refused: true },
+  // No etcd at all, or a proxy without one behind it: perhaps this endpoint alone.
+  { status: grpc.unimplemented, remedy: "next-endpoint", code: "ETCD_UNAVAILABLE", refused: true },
   { status: grpc.resourceExhausted, remedy: "retry", code: "ETCD_UNAVAILABLE" },
   // No connection was there to carry the request.
   { says: "ECONNREFUSED", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE", refused: true },
-  { says: "No connection established", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE", refused: true },
-  { says: "Name resolution failed", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE", refused: true },
   // Unavailable, cancelled, timed out, reset, and whatever a later etcd may invent.
   { remedy: "next-endpoint", code: "ETCD_UNAVAILABLE" },
 ];
 
 /** What a status means, by the first rule that fits it. */
 export function classify(status: RpcStatus): Failure {
+  // Servers do not agree on capitals either.
+  const message = status.message.toLowerCase();
   const rule = rules.find(
     (each) =>
-      (each.says === undefined || status.message.includes(each.says)) &&
+      (each.says === undefined || message.includes(each.says.toLowerCase())) &&
       (each.status === undefined || status.code === each.status),
   );
   // The last rule fits everything.
@@ -122,7 +127,7 @@ export function classify(status: RpcStatus): Failure {
 /** An error that came from etcd or from the way to it. */
 export class EtcdError extends SuccessionError {
   override readonly name: string = "EtcdError";
-  /** The gRPC status, 2 (unknown) where no single status tells. */
+  /** The number of the gRPC status; 14 (unavailable) where no endpoint gave a usable answer in time. */
   readonly grpcStatus: number;
   /** Whether the request may have taken effect although it failed. */
   readonly mayHaveApplied: boolean;
@@ -140,9 +145,14 @@ export class EtcdError extends SuccessionError {
   }
 }
 
-/** The error for a status that no remedy helped against. */
-export function etcdError(status: RpcStatus, what: string, endpoint: string): EtcdError {
-  const { code, mayHaveApplied } = classify(status);
+/** The error for a status that no remedy helped against. An earlier attempt may have applied where the last did not. */
+export function etcdError(
+  status: RpcStatus,
+  what: string,
+  endpoint: string,
+  mayHaveApplied: boolean = classify(status).mayHaveApplied,
+): EtcdError {
+  const { code } = classify(status);
   return new EtcdError(code, `${what} at ${endpoint}: ${status.message}`, status.code, mayHaveApplied);
 }
 

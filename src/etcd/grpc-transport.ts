@@ -9,8 +9,15 @@ import {
   type MessageShape,
   toBinary,
 } from "@bufbuild/protobuf";
-import { Client, type ClientOptions, connectivityState, Metadata as GrpcMetadata } from "@grpc/grpc-js";
+import {
+  Client,
+  type ClientOptions,
+  type ClientUnaryCall,
+  connectivityState,
+  Metadata as GrpcMetadata,
+} from "@grpc/grpc-js";
 import type { Clock } from "../clock.ts";
+import { SuccessionError } from "../errors.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { type Secure, Sockets } from "./sockets.ts";
 import type { Call, Metadata, RpcStatus, Stream, StreamListener, Transport } from "./transport.ts";
@@ -45,9 +52,11 @@ export interface GrpcTransportOptions {
 export class GrpcTransport implements Transport {
   readonly #client: Client;
   readonly #sockets: Sockets;
+  readonly #secure: boolean;
 
   constructor(endpoint: Endpoint, options: GrpcTransportOptions) {
-    this.#sockets = new Sockets(options.clock, options.connectTimeoutMs);
+    this.#secure = options.secure !== undefined;
+    this.#sockets = new Sockets(options.clock, options.connectTimeoutMs, () => this.connected);
     this.#client = new Client(target(endpoint), this.#sockets.credentials(options.secure), channelOptions);
   }
 
@@ -60,24 +69,31 @@ export class GrpcTransport implements Transport {
     request: MessageInitShape<I>,
     metadata: Metadata,
   ): Call<MessageShape<O>> {
-    let cancel = (): void => {};
+    const bytes = encode(method, request);
+    const silent = this.#sockets.silence();
+    let under: ClientUnaryCall | undefined;
     const response = new Promise<MessageShape<O>>((resolve, reject) => {
-      const call = this.#client.makeUnaryRequest(
+      under = this.#client.makeUnaryRequest(
         path(method),
-        encoder(method.input),
+        asIs,
         decoder(method.output),
-        request,
+        bytes,
         headers(metadata),
         (error, message) => {
-          if (error !== null) reject(status(error));
+          if (error !== null) reject(statusOf(error, this.#secure));
           else if (message === undefined)
             reject({ code: unavailable, message: "no answer" } satisfies RpcStatus);
           else resolve(message);
         },
       );
-      cancel = () => call.cancel();
     });
-    return { response, cancel: () => cancel() };
+    return {
+      response,
+      get unsent() {
+        return silent();
+      },
+      cancel: () => under?.cancel(),
+    };
   }
 
   stream<I extends DescMessage, O extends DescMessage>(
@@ -87,7 +103,7 @@ export class GrpcTransport implements Transport {
   ): Stream<MessageInitShape<I>> {
     const call = this.#client.makeBidiStreamRequest(
       path(method),
-      encoder(method.input),
+      asIs,
       decoder(method.output),
       headers(metadata),
     );
@@ -101,11 +117,12 @@ export class GrpcTransport implements Transport {
     call.on("data", (message: MessageShape<O>) => {
       if (!over) listener.message(message);
     });
-    call.on("error", (error: Error) => end(status(error)));
+    call.on("error", (error: Error) => end(statusOf(error, this.#secure)));
     call.on("end", () => end({ code: unavailable, message: "the server ended the stream" }));
     return {
       send: (message) => {
-        if (!over) call.write(message);
+        const bytes = encode(method, message);
+        if (!over) call.write(bytes);
       },
       cancel: () => {
         over = true;
@@ -133,15 +150,25 @@ function path(method: DescMethod): string {
   return `/${method.parent.typeName}/${method.name}`;
 }
 
-function encoder<T extends DescMessage>(schema: T): (message: MessageInitShape<T>) => Buffer {
-  return (message) => {
-    const bytes = toBinary(schema, create(schema, message));
+/** The bytes of a request, or `BAD_OPTION` naming the field that is not what etcd's format asks for. */
+function encode<I extends DescMessage>(
+  method: DescMethod & { input: I },
+  message: MessageInitShape<I>,
+): Buffer {
+  try {
+    const bytes = toBinary(method.input, create(method.input, message));
     return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  };
+  } catch (cause) {
+    const message = `${method.name}: ${cause instanceof Error ? cause.message : cause}`;
+    throw new SuccessionError("BAD_OPTION", message, { cause });
+  }
 }
 
+const asIs = (bytes: Buffer): Buffer => bytes;
+
 function decoder<T extends DescMessage>(schema: T): (bytes: Buffer) => MessageShape<T> {
-  return (bytes) => fromBinary(schema, bytes);
+  // A plain array, as the types say: Buffer's methods of the same names do other things.
+  return (bytes) => fromBinary(schema, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
 }
 
 function headers(metadata: Metadata): GrpcMetadata {
@@ -151,10 +178,19 @@ function headers(metadata: Metadata): GrpcMetadata {
 }
 
 /** The status of an error of grpc-js, with the reason for a lost connection on its own. */
-function status(error: Error & { code?: unknown; details?: unknown }): RpcStatus {
+function statusOf(error: Error & { code?: unknown; details?: unknown }, secure: boolean): RpcStatus {
   const details = typeof error.details === "string" && error.details !== "" ? error.details : error.message;
   const reason = /Last error: (?:Error: )?(.*?)\.?(?: \(\d{4}-\d\d-\d\dT| Resolution note|$)/.exec(
     details,
   )?.[1];
-  return { code: typeof error.code === "number" ? error.code : unavailable, message: reason ?? details };
+  const code = typeof error.code === "number" ? error.code : unavailable;
+  return { code, message: reason === undefined ? details : `${reason}${hint(reason, secure)}` };
+}
+
+/** The commonest mistakes, which the reasons of Node.js do not name. */
+function hint(reason: string, secure: boolean): string {
+  // What grpc-js says where the server closed the connection before HTTP/2 had begun.
+  if (!secure && reason === "Failed to connect") return ": the server hung up; does it want TLS?";
+  const noTls = /before secure TLS connection|wrong version number|packet length too long/;
+  return secure && noTls.test(reason) ? ": does the server speak TLS?" : "";
 }

@@ -1,4 +1,5 @@
 import type { Clock } from "../clock.ts";
+import { closedError } from "../errors.ts";
 import type { Endpoint } from "./endpoint.ts";
 import type { Connect, RpcStatus, Transport } from "./transport.ts";
 
@@ -7,6 +8,7 @@ export class Peer {
   readonly endpoint: Endpoint;
   readonly #connect: Connect;
   #transport: Transport | undefined;
+  #closed = false;
   /** What it said last, if that was no answer. */
   lastFailure: RpcStatus | undefined;
   /** Time limits that passed without an answer, since the last one. */
@@ -21,11 +23,18 @@ export class Peer {
   }
 
   get transport(): Transport {
+    if (this.#closed) throw closedError("the etcd client");
     this.#transport ??= this.#connect(this.endpoint);
     return this.#transport;
   }
 
+  /** Drops a connection that stands; one that is being opened has its own time limit. */
+  reconnect(): void {
+    if (this.#transport?.connected === true) this.#transport.reconnect();
+  }
+
   close(): void {
+    this.#closed = true;
     this.#transport?.close();
   }
 }
@@ -101,7 +110,7 @@ export class Pool {
     );
     peer.reconnects++;
     peer.nextReconnectAt = now + pause * (0.75 + this.#clock.random() / 2);
-    if (peer.transport.connected) peer.transport.reconnect();
+    peer.reconnect();
   }
 
   /** Registers a stream; the result takes it out again. */

@@ -14,17 +14,33 @@ type ConnectorArguments = Parameters<ChannelCredentials["_createSecureConnector"
 export class Sockets {
   readonly #clock: Clock;
   readonly #connectTimeoutMs: number;
+  readonly #ready: () => boolean;
   readonly #open: Set<Socket> = new Set();
+  /** Sockets that are closed and had brought something. */
+  #heardBefore = 0;
   #closed = false;
 
-  constructor(clock: Clock, connectTimeoutMs: number) {
+  /** `ready` tells whether the channel has an HTTP/2 connection: bytes alone may be of a handshake that then stopped. */
+  constructor(clock: Clock, connectTimeoutMs: number, ready: () => boolean) {
     this.#clock = clock;
     this.#connectTimeoutMs = connectTimeoutMs;
+    this.#ready = ready;
   }
 
   /** Credentials that show every socket that is opened with them. */
   credentials(secure: Secure | undefined): ChannelCredentials {
     return new TrackedCredentials(this, secure);
+  }
+
+  /**
+   * A function that tells whether the other side has said nothing since now, on any socket. As long as that is so no
+   * request has left: HTTP/2 begins with the server's settings, and grpc-js waits for them. When in doubt it tells no.
+   */
+  silence(): () => boolean {
+    const before = this.#heardBefore;
+    const quiet = (): boolean => [...this.#open].every((socket) => socket.bytesRead === 0);
+    const quietNow = quiet();
+    return () => quietNow && before === this.#heardBefore && quiet();
   }
 
   /** Ends every socket at once. */
@@ -42,15 +58,17 @@ export class Sockets {
   add(socket: Socket): void {
     if (this.#open.has(socket)) return;
     this.#open.add(socket);
-    if (this.#closed) socket.destroy();
+    // Not at once: a socket is shown before its `connect` is called, which would bring it back to life.
+    if (this.#closed) process.nextTick(() => socket.destroy());
     // A peer that accepts and then says nothing has sent no byte: an HTTP/2 server's first frame is due at once.
-    const silent = (): void => {
-      if (socket.bytesRead === 0)
-        socket.destroy(new Error(`no connection within ${this.#connectTimeoutMs} ms`));
+    const stuck = (): void => {
+      if (socket.bytesRead > 0 && this.#ready()) return;
+      socket.destroy(new Error(`no connection within ${Math.round(this.#connectTimeoutMs)} ms`));
     };
-    const cancel: CancelTimer = this.#clock.at(this.#clock.now() + this.#connectTimeoutMs, silent);
+    const cancel: CancelTimer = this.#clock.at(this.#clock.now() + this.#connectTimeoutMs, stuck);
     socket.once("close", () => {
       cancel();
+      if (socket.bytesRead > 0) this.#heardBefore++;
       this.#open.delete(socket);
     });
     // Without a listener of its own, an error between two of grpc-js's listeners would end the process.
@@ -113,7 +131,7 @@ function expectSocket(sockets: Sockets): void {
 }
 
 function onSocket(message: unknown): void {
-  // The user's own code may open a connection in the same turn: only grpc-js's are ours.
-  if (!new Error().stack?.includes("tcpConnect")) return;
+  // The user's own code may open a connection in the same turn: only grpc-js's are ours. The class is named for bundles.
+  if (!/grpc-js|Http2SubchannelConnector/.test(new Error().stack ?? "")) return;
   expecting.shift()?.add((message as { socket: Socket }).socket);
 }

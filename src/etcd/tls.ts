@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { isIP, type Socket } from "node:net";
 import { connect, createSecureContext, type SecureContext } from "node:tls";
@@ -43,6 +44,8 @@ export function secureContext(options: TlsOptions): SecureContext {
   }
   const given = { ...pem("ca", ca), ...pem("cert", cert), ...pem("key", key) };
   try {
+    // OpenSSL passes over what is no certificate, and then trusts nobody.
+    if (given.ca !== undefined) new X509Certificate(given.ca);
     return createSecureContext(given);
   } catch (error) {
     throw badOption(
@@ -53,11 +56,12 @@ export function secureContext(options: TlsOptions): SecureContext {
   }
 }
 
-function pem(field: "ca" | "cert" | "key", value: string | undefined): Record<string, string> {
+function pem<F extends "ca" | "cert" | "key">(field: F, value: string | undefined): { [K in F]?: string } {
   if (value === undefined) return {};
-  if (value.includes("-----BEGIN")) return { [field]: value };
+  const text = (it: string): { [K in F]?: string } => ({ [field]: it }) as { [K in F]?: string };
+  if (value.includes("-----BEGIN")) return text(value);
   try {
-    return { [field]: readFileSync(value, "utf8") };
+    return text(readFileSync(value, "utf8"));
   } catch (error) {
     throw badOption(`tls.${field}`, `a readable file (${(error as NodeJS.ErrnoException).code})`, value);
   }

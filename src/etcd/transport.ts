@@ -17,6 +17,11 @@ export interface RpcStatus {
 /** A request under way. `response` rejects with `RpcStatus`. */
 export interface Call<O> {
   readonly response: Promise<O>;
+  /**
+   * True as long as no connection has taken the request: it cannot have had an effect. Left out by a transport that
+   * cannot tell.
+   */
+  readonly unsent?: boolean;
   /** Gives the request up; `response` rejects if it had not settled. */
   cancel(): void;
 }
@@ -28,6 +33,7 @@ export interface StreamListener<O> {
 }
 
 export interface Stream<I> {
+  /** Throws `BAD_OPTION` if the message cannot be put into etcd's format; sends nothing once the stream has ended. */
   send(message: I): void;
   cancel(): void;
 }
@@ -41,6 +47,7 @@ export type Metadata = Readonly<Record<string, string>>;
 export interface Transport {
   /** Whether the connection stands, as far as this side knows. */
   readonly connected: boolean;
+  /** Throws `BAD_OPTION` if the request cannot be put into etcd's format; all else is told by the call. */
   unary<I extends DescMessage, O extends DescMessage>(
     method: DescMethodUnary<I, O>,
     request: MessageInitShape<I>,

@@ -1,8 +1,9 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import type { CancelTimer } from "../clock.ts";
 import { backoffMs, onAbort } from "../waiting.ts";
-import { type Bytes, prefixEnd, toBytes } from "./bytes.ts";
+import { type Bytes, type KeyRangeOptions, keyRange } from "./bytes.ts";
 import type { Etcd, OpenStream } from "./etcd.ts";
-import { classify, type EtcdError, etcdError, grpc } from "./failure.ts";
+import { classify, EtcdError, etcdError, grpc } from "./failure.ts";
 import {
   type Event,
   type WatchRequestSchema,
@@ -12,16 +13,14 @@ import {
 import type { RpcStatus } from "./transport.ts";
 
 /** What to follow. */
-export interface WatchRequest {
+export interface WatchRequest extends KeyRangeOptions {
   readonly key: Bytes;
-  /** All keys that begin with the key. */
-  readonly prefix?: boolean;
-  readonly rangeEnd?: Bytes;
   /**
    * The first revision of interest. After a read at revision r this is r + 1: a watch that starts at r itself is
    * served late. @defaultValue what comes next
    */
   readonly startRevision?: bigint;
+  /** Whether each event holds what was there before. @defaultValue false */
   readonly prevKv?: boolean;
 }
 
@@ -53,8 +52,11 @@ class Follower {
   created = false;
   /** Events of a response whose other fragments are still to come. */
   fragments: Event[] = [];
+  /** Cancellations since the last event. */
   refusals = 0;
-  cancelTimer: () => void = () => {};
+  /** Whether the last thing that etcd said was that this is not permitted. */
+  denied = false;
+  cancelTimer: CancelTimer = () => {};
 
   constructor(id: bigint, request: WatchRequest, listener: WatchListener) {
     this.id = id;
@@ -73,24 +75,30 @@ type Connection = OpenStream<MessageInitShape<typeof WatchRequestSchema>>;
 export class Watcher {
   readonly #etcd: Etcd;
   readonly #followers: Map<bigint, Follower> = new Map();
+  /** The ids of watches asked for on this stream and not answered yet: etcd answers in this order. */
+  #asked: bigint[] = [];
   #connection: Connection | undefined;
   #leave: () => void = () => {};
-  #cancelReopen: (() => void) | undefined;
+  #cancelReopen: CancelTimer | undefined;
   #opening = false;
   #failures = 0;
   #lastId = 0n;
+  readonly #forgetClosed: () => void;
   #closed = false;
 
   constructor(etcd: Etcd) {
     this.#etcd = etcd;
+    this.#forgetClosed = onAbort(etcd.closedSignal, () => this.close());
   }
 
+  /** Starts a watch. After `close` nothing is told. */
   open(request: WatchRequest, listener: WatchListener): Watch {
     const follower = new Follower(++this.#lastId, request, listener);
+    if (this.#closed) return { close: () => {} };
     this.#followers.set(follower.id, follower);
     if (this.#connection !== undefined) this.#create(this.#connection, follower);
     else if (this.#cancelReopen === undefined) this.#connect();
-    return { close: () => this.#drop(follower, true) };
+    return { close: () => this.#drop(follower) };
   }
 
   /** Goes on over a new stream, on another endpoint if there is one: for a stream that is suspected to be deaf. */
@@ -103,15 +111,22 @@ export class Watcher {
   /** Drops every watch; nothing more is told. */
   close(): void {
     this.#closed = true;
-    for (const follower of [...this.#followers.values()]) this.#drop(follower, false);
+    this.#forgetClosed();
     this.#cancelReopen?.();
+    for (const follower of this.#followers.values()) follower.cancelTimer();
+    this.#followers.clear();
+    this.#disconnect();
   }
 
-  #drop(follower: Follower, tellServer: boolean): void {
+  #drop(follower: Follower): void {
     follower.cancelTimer();
     if (!this.#followers.delete(follower.id)) return;
-    if (this.#followers.size === 0) this.#disconnect();
-    else if (tellServer && follower.created) {
+    if (this.#followers.size === 0) {
+      this.#cancelReopen?.();
+      this.#cancelReopen = undefined;
+      this.#disconnect();
+    } else {
+      // Also before etcd has answered: it takes the requests in their order.
       this.#connection?.send({ requestUnion: { case: "cancelRequest", value: { watchId: follower.id } } });
     }
   }
@@ -120,6 +135,7 @@ export class Watcher {
     this.#leave();
     this.#connection?.cancel();
     this.#connection = undefined;
+    this.#asked = [];
   }
 
   #connect(): void {
@@ -133,8 +149,11 @@ export class Watcher {
       (error: unknown) => {
         this.#opening = false;
         if (this.#closed || this.#followers.size === 0) return;
-        this.#etcd.logger.warn({ error }, "cannot authenticate for a watch");
-        this.#reopenLater();
+        if (error instanceof EtcdError && error.code === "AUTH_FAILED") this.#giveUp(error);
+        else {
+          this.#etcd.logger.warn({ error }, "cannot authenticate for a watch yet");
+          this.#reopenLater();
+        }
       },
     );
   }
@@ -144,9 +163,7 @@ export class Watcher {
       message: (response) => {
         if (connection === this.#connection) this.#onResponse(connection, response);
       },
-      end: (status) => {
-        if (connection === this.#connection) this.#broken(connection, status);
-      },
+      end: (status) => this.#broken(connection, status),
     });
     this.#connection = connection;
     this.#leave = connection.onMove(() =>
@@ -156,18 +173,16 @@ export class Watcher {
   }
 
   #create(connection: Connection, follower: Follower): void {
-    const { key, prefix = false, rangeEnd, prevKv = false } = follower.request;
-    const end = rangeEnd !== undefined ? toBytes(rangeEnd) : prefix ? prefixEnd(key) : undefined;
     follower.created = false;
     follower.fragments = [];
+    this.#asked.push(follower.id);
     connection.send({
       requestUnion: {
         case: "createRequest",
         value: {
-          key: toBytes(key),
-          ...(end === undefined ? {} : { rangeEnd: end }),
+          ...keyRange(follower.request.key, follower.request),
           startRevision: follower.next ?? 0n,
-          prevKv,
+          prevKv: follower.request.prevKv ?? false,
           watchId: follower.id,
           fragment: true,
         },
@@ -189,36 +204,38 @@ export class Watcher {
     for (const follower of this.#followers.values()) follower.cancelTimer();
     connection.failed(status);
     this.#etcd.logger.debug({ endpoint: connection.endpoint, status }, "watch stream broken");
-    const { remedy } = classify(status);
-    if (remedy === "authenticate") {
-      this.#etcd.authorize({ anew: true }).catch(() => {
-        // The next attempt to connect reports it.
-      });
-    }
-    this.#reopenLater();
+    if (classify(status).remedy === "authenticate" && !this.#etcd.hasUser)
+      this.#giveUp(etcdError(status, "watch", connection.endpoint));
+    else this.#reopenLater();
+  }
+
+  /** No watch of this client will do better. */
+  #giveUp(error: EtcdError): void {
+    const followers = [...this.#followers.values()];
+    for (const follower of followers) this.#drop(follower);
+    for (const follower of followers) follower.listener.canceled(error);
   }
 
   #reopenLater(): void {
     const failures = this.#failures++;
     const pause = failures === 0 ? 0 : backoffMs(this.#etcd.clock, failures);
     this.#cancelReopen?.();
-    const cancel = this.#etcd.clock.at(this.#etcd.clock.now() + pause, () => {
+    this.#cancelReopen = this.#etcd.clock.at(this.#etcd.clock.now() + pause, () => {
       this.#cancelReopen = undefined;
       if (this.#followers.size > 0) this.#connect();
     });
-    this.#cancelReopen = cancel;
   }
 
   #onResponse(connection: Connection, response: WatchResponse): void {
-    // A watch that is refused while it is created may come back under the id -1.
-    const follower =
-      this.#followers.get(response.watchId) ?? (response.watchId < 0n ? this.#firstUncreated() : undefined);
+    const id = this.#idOf(response);
+    const follower = this.#followers.get(id);
     if (follower === undefined) return;
     if (response.created) {
       follower.created = true;
       follower.cancelTimer();
       if (!response.canceled) {
         this.#failures = 0;
+        follower.denied = false;
         connection.succeeded();
         if (follower.next === undefined && response.header !== undefined)
           follower.next = response.header.revision + 1n;
@@ -228,9 +245,11 @@ export class Watcher {
     else this.#onEvents(follower, response);
   }
 
-  #firstUncreated(): Follower | undefined {
-    for (const follower of this.#followers.values()) if (!follower.created) return follower;
-    return undefined;
+  /** Which watch a response is for: one that is refused while it is created may come back under the id -1. */
+  #idOf(response: WatchResponse): bigint {
+    const id = response.watchId < 0n ? (this.#asked[0] ?? -1n) : response.watchId;
+    if (response.created || response.canceled) this.#asked = this.#asked.filter((each) => each !== id);
+    return id;
   }
 
   #onEvents(follower: Follower, response: WatchResponse): void {
@@ -255,24 +274,23 @@ export class Watcher {
       code: grpc.unknown,
       message: reason === "" ? "the server canceled the watch" : reason,
     };
-    const { code } = classify(status);
+    const { code, remedy } = classify(status);
     follower.refusals++;
-    if (code === "PERMISSION_DENIED" && follower.refusals === 1) {
-      // etcd says so too when it is the token that is old.
-      this.#etcd.authorize({ anew: true }).then(
-        () => this.#broken(connection, status),
-        () => this.#broken(connection, status),
-      );
-      return;
-    }
-    if (code === "COMPACTED" || code === "PERMISSION_DENIED") {
-      this.#drop(follower, false);
+    if (code === "PERMISSION_DENIED" && this.#etcd.hasUser && !follower.denied) {
+      // etcd 3.4 says so too when it is the token that is old.
+      follower.denied = true;
+      void this.#etcd.authorize({ anew: true }).catch(() => {
+        // Opening the next stream reports it.
+      });
+      this.#broken(connection, status);
+    } else if (remedy === "fatal") {
+      this.#drop(follower);
       follower.listener.canceled(etcdError(status, "watch", connection.endpoint));
-      return;
+    } else {
+      // No reason to give up: a new stream, on another endpoint if there is one, after a pause if this goes on.
+      this.#failures = Math.max(this.#failures, follower.refusals - 1);
+      this.#broken(connection, status);
     }
-    // No reason to give up: a new stream, on another endpoint if there is one, after a pause if this goes on.
-    this.#failures = Math.max(this.#failures, follower.refusals);
-    this.#broken(connection, status);
   }
 }
 
@@ -289,58 +307,4 @@ function* byRevision(events: readonly Event[]): Generator<WatchEvents> {
     batch.push(event);
   }
   if (batch.length > 0) yield { revision, events: batch };
-}
-
-/** How many revisions wait for a slow reader before the watch is closed, to be opened again where it stopped. */
-const highWater = 1_024;
-
-/** @internal The events of a watch as an iteration: nothing is lost, and a slow reader holds no memory. */
-export async function* watchEvents(
-  watcher: Watcher,
-  request: WatchRequest,
-  signals: readonly (AbortSignal | undefined)[],
-): AsyncGenerator<WatchEvents, void> {
-  let queue: WatchEvents[] = [];
-  let failure: unknown;
-  let wake = (): void => {};
-  let watch: Watch | undefined;
-  let next = request.startRevision;
-  const open = (): Watch =>
-    watcher.open(next === undefined ? request : { ...request, startRevision: next }, {
-      events: (batch) => {
-        queue.push(batch);
-        next = batch.revision + 1n;
-        if (queue.length >= highWater) {
-          watch?.close();
-          watch = undefined;
-        }
-        wake();
-      },
-      canceled: (error) => {
-        failure = error;
-        wake();
-      },
-    });
-  const forgets = signals.map((signal) =>
-    onAbort(signal, () => {
-      failure ??= signal?.reason;
-      queue = [];
-      wake();
-    }),
-  );
-  try {
-    while (true) {
-      watch ??= failure === undefined && queue.length === 0 ? open() : undefined;
-      const batch = queue.shift();
-      if (batch !== undefined) yield batch;
-      else if (failure !== undefined) throw failure;
-      else
-        await new Promise<void>((resolve) => {
-          wake = resolve;
-        });
-    }
-  } finally {
-    for (const forget of forgets) forget();
-    watch?.close();
-  }
 }

@@ -1,6 +1,6 @@
 import type { Session } from "../concurrency/session.ts";
 import type { Etcd } from "../etcd/etcd.ts";
-import { EtcdError } from "../etcd/failure.ts";
+import { EtcdError, isLeaseGone } from "../etcd/failure.ts";
 import { backoffMs, sleep } from "../waiting.ts";
 
 /** Where everything about an election is kept that is not a candidate; see DESIGN of the wire format. */
@@ -40,24 +40,28 @@ export function parseDetails(json: string): Partial<MemberDetails> {
 }
 
 /**
- * Stores the details, bound to the session's lease, trying as long as the session lives. Resolves to false if the
- * member has no right to: it stands in the election all the same. Never rejects.
+ * Stores the details, bound to the session's lease, trying as long as the session lives. Resolves to the error if etcd
+ * refuses them: the member stands in the election all the same. Never rejects.
  */
 export async function putDetails(
   etcd: Etcd,
   session: Session,
   key: string,
   details: MemberDetails,
-): Promise<boolean> {
-  for (let failures = 1; !session.signal.aborted; failures++) {
+): Promise<EtcdError | undefined> {
+  const { leaseId, signal } = session;
+  for (let failures = 1; !signal.aborted; failures++) {
     try {
-      await etcd.put(key, JSON.stringify(details), { lease: session.leaseId, signal: session.signal });
-      return true;
+      await etcd.put(key, JSON.stringify(details), { lease: leaseId, signal });
+      return undefined;
     } catch (error) {
-      if (error instanceof EtcdError && error.code === "PERMISSION_DENIED") return false;
-      if (error instanceof EtcdError && error.code === "SESSION_LOST") return true;
-      await sleep(etcd.clock, backoffMs(etcd.clock, failures, 200, 5_000), session.signal).catch(() => {});
+      if (signal.aborted || isLeaseGone(error)) return undefined;
+      if (error instanceof EtcdError && refusals.has(error.code)) return error;
+      await sleep(etcd.clock, backoffMs(etcd.clock, failures, 200, 5_000), signal).catch(() => {});
     }
   }
-  return true;
+  return undefined;
 }
+
+/** What repeating does not help against. */
+const refusals: ReadonlySet<string> = new Set(["PERMISSION_DENIED", "ETCD_REFUSED"]);

@@ -2,7 +2,7 @@ import { checkElection, checkValue } from "../concurrency/candidacy.ts";
 import { checkTtlSeconds } from "../concurrency/session.ts";
 import type { Term } from "../concurrency/term.ts";
 import { badOption } from "../errors.ts";
-import type { Etcd, EtcdOptions } from "../etcd/etcd.ts";
+import { Etcd, type EtcdOptions } from "../etcd/etcd.ts";
 import type { Logger } from "../log.ts";
 import { defaultMetaPrefix } from "./details.ts";
 
@@ -25,7 +25,7 @@ export interface MemberSettings {
   readonly address?: string;
   /** Its data centre. */
   readonly zone?: string;
-  /** Runs when elected, before the role says leader; throwing gives the lead up. */
+  /** Runs when elected, before the role says leader: nobody leads meanwhile. Throwing gives the lead up (`failed`). */
   readonly prepare?: (term: Term) => unknown;
   /**
    * The leader's work. It must stop when `term.signal` aborts. Returning resigns (`finished`), throwing resigns
@@ -33,17 +33,21 @@ export interface MemberSettings {
    */
   readonly lead?: (term: Term) => unknown;
   /**
-   * Milliseconds that the work needs to stop: so long before the deadline a term without renewal ends.
+   * Milliseconds that the work needs to stop: so long before the deadline a term without renewal ends. Half of a TTL
+   * of a few seconds leaves no time to try a renewal twice.
    * @defaultValue a tenth of the TTL; at most half of it
    */
   readonly stopTimeoutMs?: number;
-  /** What to do after the lead or the place in line was lost against our will. @defaultValue "rejoin" */
+  /** What to do after the lead or the place in line was lost against our will; exits with 1. @defaultValue "rejoin" */
   readonly onLost?: "rejoin" | "exit";
-  /** What to do when the work still runs at the deadline: nothing else can stop it. @defaultValue "report" */
+  /**
+   * What to do when the work still runs at the deadline: nothing else can stop it. After a loss with `onLost: "exit"`
+   * the process exits in any case. @defaultValue "report"
+   */
   readonly onOverrun?: "exit" | "report";
   /** Where the member's details are kept. @defaultValue "_succession/v1/" */
   readonly metaPrefix?: string;
-  /** pino's shape. @defaultValue silent */
+  /** pino's shape. @defaultValue the logger of `etcd`, else silent */
   readonly logger?: Logger;
   /** Ends the wait of `Member.join`. */
   readonly signal?: AbortSignal;
@@ -59,7 +63,8 @@ export interface CheckedSettings {
   readonly id: string;
   readonly value: Uint8Array;
   readonly ttlSeconds: number;
-  readonly stopTimeoutMs: number | undefined;
+  /** How long the work has to stop, for the TTL that etcd granted. */
+  readonly stopTimeoutMs: (ttlMs: number) => number;
   readonly onLost: "rejoin" | "exit";
   readonly onOverrun: "exit" | "report";
   readonly metaPrefix: string;
@@ -69,37 +74,67 @@ export interface CheckedSettings {
 }
 
 /** Throws `BAD_OPTION` naming the field, the rule and the value. */
-export function checkSettings(options: MemberSettings): CheckedSettings {
+export function checkSettings(options: MemberOptions): CheckedSettings {
+  if (typeof options !== "object" || options === null) throw badOption("options", "an object", options);
+  checkConnection(options);
   const { election, id, ttlSeconds = 10, stopTimeoutMs, onLost = "rejoin", onOverrun = "report" } = options;
-  const { metaPrefix = defaultMetaPrefix, address, zone, prepare, lead, timeoutMs } = options;
+  const { metaPrefix = defaultMetaPrefix, address, zone, prepare, lead, timeoutMs, signal, logger } = options;
   checkElection(election);
   if (typeof id !== "string") throw badOption("id", "text such as name:ip:port", id);
   const value = checkValue("id", id, 1);
   checkTtlSeconds(ttlSeconds);
   const mostMs = (ttlSeconds * 1_000) / 2;
-  if (stopTimeoutMs !== undefined && !(stopTimeoutMs >= 0 && stopTimeoutMs <= mostMs)) {
-    throw badOption(
-      "stopTimeoutMs",
-      `from 0 to half of the TTL, ${mostMs} ms (the more, the longer the TTL must be)`,
-      stopTimeoutMs,
-    );
+  if (stopTimeoutMs !== undefined && !isNumber(stopTimeoutMs, mostMs)) {
+    const rule = `from 0 to half of the TTL, ${mostMs} ms (the more, the longer the TTL must be)`;
+    throw badOption("stopTimeoutMs", rule, stopTimeoutMs);
   }
-  if (onLost !== "rejoin" && onLost !== "exit") throw badOption("onLost", `"rejoin" or "exit"`, onLost);
-  if (onOverrun !== "exit" && onOverrun !== "report")
-    throw badOption("onOverrun", `"exit" or "report"`, onOverrun);
-  if (timeoutMs !== undefined && !(timeoutMs >= 0))
-    throw badOption("timeoutMs", "a number of milliseconds, 0 or more", timeoutMs);
+  if (timeoutMs !== undefined) checkTimeoutMs(timeoutMs);
+  checkChoice("onLost", onLost, ["rejoin", "exit"]);
+  checkChoice("onOverrun", onOverrun, ["exit", "report"]);
   for (const [field, hook] of Object.entries({ prepare, lead })) {
     if (hook !== undefined && typeof hook !== "function") throw badOption(field, "a function", hook);
   }
   for (const [field, text] of Object.entries({ address, zone, metaPrefix })) {
     if (text !== undefined && typeof text !== "string") throw badOption(field, "text", text);
   }
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw badOption("signal", "an AbortSignal", signal);
+  if (logger !== undefined && typeof logger?.info !== "function") {
+    throw badOption("logger", "an object with debug, info, warn and error", logger);
+  }
   // Whatever begins with the election's name is a candidate to `etcdctl get --prefix`.
-  if (metaPrefix.startsWith(election))
-    throw badOption("metaPrefix", "outside the election's own names", metaPrefix);
+  if (metaPrefix.startsWith(election)) {
+    const rule = `a name that ${metaPrefix}, where details are kept, does not begin with`;
+    throw badOption("election", rule, election);
+  }
   return {
-    ...{ election, id, value, ttlSeconds, stopTimeoutMs, onLost, onOverrun, metaPrefix, prepare, lead },
+    ...{ election, id, value, ttlSeconds, onLost, onOverrun, metaPrefix, prepare, lead },
+    stopTimeoutMs: (ttlMs) => Math.min(stopTimeoutMs ?? ttlMs / 10, ttlMs / 2),
     details: { ...(address === undefined ? {} : { address }), ...(zone === undefined ? {} : { zone }) },
   };
+}
+
+/** Throws `BAD_OPTION` unless it can be a time limit. */
+export function checkTimeoutMs(timeoutMs: number): void {
+  if (!isNumber(timeoutMs, Number.POSITIVE_INFINITY)) {
+    throw badOption("timeoutMs", "a number of milliseconds, 0 or more", timeoutMs);
+  }
+}
+
+function checkConnection({ etcd, endpoints }: MemberOptions): void {
+  if (etcd === undefined) {
+    if (endpoints === undefined) throw badOption("endpoints", "given, or else etcd", undefined);
+    return;
+  }
+  if (endpoints !== undefined) throw badOption("etcd and endpoints", "given one without the other", "both");
+  if (!((etcd as unknown) instanceof Etcd)) throw badOption("etcd", "a client of this package", etcd);
+}
+
+function checkChoice(field: string, value: unknown, choices: readonly string[]): void {
+  if (choices.some((choice) => choice === value)) return;
+  throw badOption(field, choices.map((choice) => JSON.stringify(choice)).join(" or "), value);
+}
+
+function isNumber(value: unknown, most: number): boolean {
+  return typeof value === "number" && value >= 0 && value <= most;
 }

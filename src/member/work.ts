@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { Term } from "../concurrency/term.ts";
 import type { Cause } from "../errors.ts";
 import type { Logger } from "../log.ts";
+import { onAbort } from "../waiting.ts";
 
 /** The user's callbacks of a term. */
 export interface Hooks {
@@ -9,25 +10,32 @@ export interface Hooks {
   readonly lead: ((term: Term) => unknown) | undefined;
 }
 
+export interface WorkOptions extends Hooks {
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** While `prepare` runs nobody leads: after so many milliseconds the log says so, then ever more rarely. */
+  readonly patienceMs: number;
+  /** `prepare` is done, and the term still stands. */
+  readonly onReady: () => void;
+  /** It is the work that ends the term. */
+  readonly onOver: (cause: Extract<Cause, "finished" | "failed" | "deadline">) => void;
+}
+
 /**
  * The user's work of one term. It may throw, hang or ignore its signal: the machine around it learns of each, by name,
  * and is never held up.
  */
 export class Work {
-  readonly #hooks: Hooks;
-  readonly #logger: Logger;
-  readonly #onReady: () => void;
+  readonly #options: WorkOptions;
   #settled: Promise<void> = Promise.resolve();
-  #running: "prepare" | "lead" | undefined;
+  #running: keyof Hooks | undefined;
 
-  constructor(hooks: Hooks, logger: Logger, onReady: () => void) {
-    this.#hooks = hooks;
-    this.#logger = logger;
-    this.#onReady = onReady;
+  constructor(options: WorkOptions) {
+    this.#options = options;
   }
 
   /** The callback under way. */
-  get running(): "prepare" | "lead" | undefined {
+  get running(): keyof Hooks | undefined {
     return this.#running;
   }
 
@@ -36,15 +44,15 @@ export class Work {
     return this.#settled;
   }
 
-  /** Runs `prepare`, then `lead`; `end` is told why the term ends if it is the work that ends it. */
-  start(term: Term, end: (cause: "finished" | "failed") => void): Promise<void> {
-    this.#settled = this.#run(term, end);
-    return this.#settled;
+  /** Runs `prepare`, then `lead`; without them the term is ready in the turn in which it begins. */
+  start(term: Term): void {
+    this.#settled = this.#run(term);
   }
 
-  /** Whether the work has settled before `ms` have passed. */
-  async settledWithin(clock: Clock, ms: number): Promise<boolean> {
+  /** Whether the work has settled before `ms` have passed; it has one turn at least. */
+  async settledWithin(ms: number): Promise<boolean> {
     if (this.#running === undefined) return true;
+    const { clock } = this.#options;
     let cancel = (): void => {};
     const late = new Promise<boolean>((resolve) => {
       cancel = clock.at(clock.now() + ms, () => resolve(false));
@@ -54,31 +62,59 @@ export class Work {
     return inTime;
   }
 
-  async #run(term: Term, end: (cause: Extract<Cause, "finished" | "failed">) => void): Promise<void> {
+  async #run(term: Term): Promise<void> {
+    const { lead, onReady, onOver } = this.#options;
     try {
-      const { prepare, lead } = this.#hooks;
-      if (prepare !== undefined) {
-        this.#running = "prepare";
-        await prepare(term);
+      if (this.#options.prepare !== undefined) await this.#prepare(this.#options.prepare, term);
+      if (term.remainingMs <= 0) {
+        // Usually it has ended already; if its timer is late, it ends here rather than never begin.
+        onOver("deadline");
+        return;
       }
-      if (term.remainingMs <= 0) return;
-      // Without `prepare` all this happens in the turn of the event that made us leader.
-      this.#onReady();
+      onReady();
       if (lead === undefined) return;
       this.#running = "lead";
       await lead(term);
-      end("finished");
+      onOver("finished");
     } catch (error) {
-      // A callback that stops because it was told to is no failure.
-      const told =
-        term.signal.aborted &&
-        (error === term.signal.reason || (error as Error | null)?.name === "AbortError");
-      const fields = { error, callback: this.#running, token: term.token };
-      if (told) this.#logger.debug(fields, "the work stopped with its term");
-      else this.#logger.error(fields, "the work threw");
-      end("failed");
+      this.#report(error, term);
+      onOver("failed");
     } finally {
       this.#running = undefined;
     }
   }
+
+  async #prepare(prepare: (term: Term) => unknown, term: Term): Promise<void> {
+    const { clock, logger, patienceMs } = this.#options;
+    this.#running = "prepare";
+    const startedAt = clock.now();
+    let cancel = (): void => {};
+    const sayIn = (ms: number): void => {
+      cancel = clock.at(clock.now() + ms, () => {
+        const fields = { callback: "prepare", token: term.token, runningMs: clock.now() - startedAt };
+        logger.warn(fields, "prepare still runs: nobody leads until it is done");
+        sayIn(2 * ms);
+      });
+    };
+    sayIn(patienceMs);
+    const forget = onAbort(term.signal, () => cancel());
+    try {
+      await prepare(term);
+    } finally {
+      forget();
+      cancel();
+    }
+  }
+
+  #report(error: unknown, term: Term): void {
+    const fields = { error, callback: this.#running, token: term.token };
+    if (stoppedAsTold(error, term)) this.#options.logger.debug(fields, "the work stopped with its term");
+    else this.#options.logger.error(fields, `${this.#running} threw`);
+  }
+}
+
+/** A callback that rejects because its signal aborted is no failure. */
+function stoppedAsTold(error: unknown, { signal }: Term): boolean {
+  if (!signal.aborted) return false;
+  return error === signal.reason || (error instanceof Error && error.name === "AbortError");
 }

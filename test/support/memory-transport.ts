@@ -7,7 +7,7 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import type { Clock } from "../../src/clock.ts";
+import type { CancelTimer, Clock } from "../../src/clock.ts";
 import { StatusError } from "../../src/devserver/status-error.ts";
 import { Store } from "../../src/devserver/store.ts";
 import type { Endpoint } from "../../src/etcd/endpoint.ts";
@@ -396,14 +396,45 @@ export class MemoryNetwork {
 export class MemoryEtcd {
   readonly clock: SeededClock;
   readonly store: Store;
+  #storeTimers = 0;
 
   constructor(seed: number = 1) {
-    this.clock = new SeededClock(seed);
-    this.store = new Store({ clock: this.clock });
+    const clock = new SeededClock(seed);
+    this.clock = clock;
+    this.store = new Store({
+      clock: {
+        now: () => clock.now(),
+        at: (instant, task) => this.#storeTimer(instant, task),
+        date: () => clock.date(),
+        random: () => clock.random(),
+      },
+    });
   }
 
   network(endpoints: number = 1): MemoryNetwork {
     return new MemoryNetwork(this.store, this.clock, endpoints);
+  }
+
+  /** How many timers wait that are not the store's. A test that ends with some has found a leak. */
+  get pending(): number {
+    return this.clock.pending - this.#storeTimers;
+  }
+
+  #storeTimer(instant: number, task: () => void): CancelTimer {
+    this.#storeTimers++;
+    let over = false;
+    const end = (): void => {
+      if (!over) this.#storeTimers--;
+      over = true;
+    };
+    const cancel = this.clock.at(instant, () => {
+      end();
+      task();
+    });
+    return () => {
+      end();
+      cancel();
+    };
   }
 }
 

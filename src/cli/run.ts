@@ -1,0 +1,124 @@
+import { version } from "../version.ts";
+import { type Arguments, parseArguments, splitAtCommand } from "./arguments.ts";
+import { type Command, commonFlags, etcdFlags } from "./command.ts";
+import { commandHelp, generalHelp } from "./help.ts";
+import { loggerFor } from "./log-output.ts";
+import { oneLine } from "./one-line.ts";
+import { Output } from "./output.ts";
+import { logSettingsOf } from "./settings.ts";
+import { Stop, Stopped } from "./stop.ts";
+import { nearest } from "./suggestion.ts";
+import { UsageError } from "./usage-error.ts";
+
+/** Loaded when asked for: help and wrong usage must not wait for a gRPC library. */
+const commands: readonly {
+  readonly name: string;
+  readonly summary: string;
+  load(): Promise<Command>;
+}[] = [
+  {
+    name: "demo",
+    summary: "three members and live traffic: leaders are killed, others lead",
+    load: async () => (await import("./demo.ts")).demo,
+  },
+  {
+    name: "dev",
+    summary: "an embedded etcd-compatible server, for development",
+    load: async () => (await import("./dev.ts")).dev,
+  },
+  {
+    name: "elect",
+    summary: "stands in an election, or observes it",
+    load: async () => (await import("./elect.ts")).elect,
+  },
+  {
+    name: "status",
+    summary: "who leads, and the line of succession",
+    load: async () => (await import("./status.ts")).status,
+  },
+];
+
+/** Runs one command line and ends the process with its exit code. */
+export async function run(argv: readonly string[], env: NodeJS.ProcessEnv): Promise<void> {
+  // The gRPC library reads this when it is loaded; what it would say, errors say.
+  const { GRPC_VERBOSITY: grpcVerbosity = "NONE" } = env;
+  Object.assign(process.env, { GRPC_VERBOSITY: grpcVerbosity });
+  const output = new Output(env);
+  const stop = Stop.install(env);
+  output.onBroken = () => stop.request();
+  let title = "succession";
+  const fail = (error: unknown): number => {
+    if (stop.requested && !(error instanceof UsageError)) return 0;
+    output.say(`${title}: ${oneLine(error)}`);
+    return error instanceof UsageError ? 2 : 1;
+  };
+  process.on("uncaughtException", (error) => {
+    const code = fail(error);
+    stop.onForced();
+    process.exit(code);
+  });
+  let code: number;
+  try {
+    code = await dispatch(argv, env, output, stop, (name) => {
+      title = `succession ${name}`;
+    });
+  } catch (error) {
+    code = error instanceof Stopped ? 0 : fail(error);
+  }
+  await output.flush();
+  process.exit(code);
+}
+
+async function dispatch(
+  argv: readonly string[],
+  env: NodeJS.ProcessEnv,
+  output: Output,
+  stop: Stop,
+  named: (command: string) => void,
+): Promise<number> {
+  const { name, rest } = splitAtCommand(argv, { ...etcdFlags, ...commonFlags });
+  if (name === undefined || (name === "help" && rest.every((each) => each.startsWith("-")))) {
+    const asked = name === "help" ? [] : argv.filter((each) => !["--help", "-h"].includes(each));
+    if (argv.includes("--version") && name === undefined) return print(output, version);
+    if (asked.length > 0) parseArguments(asked, { flags: { ...etcdFlags, version: { help: "" } } });
+    if (argv.length === 0 || asked.length > 0)
+      throw new UsageError("COMMAND is missing; succession help lists the commands");
+    return print(output, generalHelp(commands));
+  }
+  if (name === "help") {
+    const topic = rest.find((each) => !each.startsWith("-")) as string;
+    return print(output, commandHelp(await commandNamed(topic).load()));
+  }
+  const entry = commandNamed(name);
+  named(entry.name);
+  const command = await entry.load();
+  const end = rest.indexOf("--");
+  const flagsGiven = end < 0 ? rest : rest.slice(0, end);
+  if (flagsGiven.includes("--help") || flagsGiven.includes("-h")) return print(output, commandHelp(command));
+  if (flagsGiven.includes("--version")) return print(output, version);
+  const args: Arguments = parseArguments(rest, command);
+  const { level, format } = logSettingsOf(args, env);
+  const logger = loggerFor(output, level, format);
+  try {
+    return await command.run({ arguments: args, env, output, stop, logger });
+  } catch (error) {
+    // What is missing is best shown by how it should look.
+    if (error instanceof UsageError && /is missing$|^unexpected argument/.test(error.message)) {
+      throw new UsageError(`${error.message}; usage: succession ${command.usage.join(", or: succession ")}`);
+    }
+    throw error;
+  }
+}
+
+function commandNamed(name: string): (typeof commands)[number] {
+  const found = commands.find((command) => command.name === name);
+  if (found !== undefined) return found;
+  const like = nearest(name, ["help", ...commands.map((command) => command.name)]);
+  const hint = like === undefined ? "succession help lists the commands" : `did you mean ${like}?`;
+  throw new UsageError(`unknown command ${JSON.stringify(name)}; ${hint}`);
+}
+
+function print(output: Output, text: string): number {
+  output.print(text);
+  return 0;
+}

@@ -1,0 +1,230 @@
+import { Candidacy } from "../concurrency/candidacy.ts";
+import type { Line } from "../concurrency/line.ts";
+import { Session } from "../concurrency/session.ts";
+import { type Cause, type ErrorCode, SuccessionError } from "../errors.ts";
+import type { Etcd } from "../etcd/etcd.ts";
+import type { Logger } from "../log.ts";
+import { version } from "../version.ts";
+import { backoffMs, onAbort, sleep, unlessAborted } from "../waiting.ts";
+import { detailsKey, putDetails } from "./details.ts";
+import type { CheckedSettings } from "./options.ts";
+import type { PhaseEvent } from "./phase.ts";
+import type { Returns } from "./returns.ts";
+import { Work } from "./work.ts";
+
+/** Errors that trying again at the first joining cannot help. */
+const hopeless: ReadonlySet<ErrorCode> = new Set([
+  "BAD_OPTION",
+  "AUTH_FAILED",
+  "PERMISSION_DENIED",
+  "ETCD_REFUSED",
+]);
+
+/** Ends that nobody of ours asked for. */
+const unwanted: ReadonlySet<Cause> = new Set([
+  "deadline",
+  "lease-gone",
+  "key-gone",
+  "hung",
+  "store-restored",
+]);
+
+/** Ends by which the key is gone from etcd: a successor may lead already. */
+const keyTaken: ReadonlySet<Cause> = new Set(["lease-gone", "key-gone", "store-restored"]);
+
+/** Whose work ended the term waits so long before it stands again, doubled from time to time: others have their turn. */
+const firstPauseMs = 1_000;
+const longestPauseMs = 30_000;
+/** A candidacy that lived so long was no failure to be counted. */
+const settledMs = 10_000;
+/** A lease being granted while the member leaves gets so long to come, for nobody but us can give it back. */
+const graceMs = 500;
+/** How long `onLost: "exit"` waits for etcd to take the key and lease back. */
+const exitPatienceMs = 1_000;
+
+export interface RoundsOptions {
+  readonly etcd: Etcd;
+  readonly logger: Logger;
+  readonly settings: CheckedSettings;
+  readonly line: Line;
+  readonly returns: Returns;
+  /** Aborts when the member leaves. */
+  readonly left: AbortSignal;
+  /** Told in the turn in which it happens. */
+  readonly on: (event: PhaseEvent) => void;
+}
+
+/**
+ * One candidacy after another, each with a lease and so a key of its own, until the member leaves: get a lease, put the
+ * key, wait, work, stop, give back, and again. A round begins only when the work of the one before has settled.
+ */
+export class Rounds {
+  readonly #options: RoundsOptions;
+  readonly #startedAt: string;
+  #candidacy: Candidacy | undefined;
+  #hasJoined = false;
+  #detailsRefused = false;
+
+  constructor(options: RoundsOptions) {
+    this.#options = options;
+    this.#startedAt = options.etcd.clock.date().toISOString();
+  }
+
+  /** The newest candidacy, ended or not. */
+  get candidacy(): Candidacy | undefined {
+    return this.#candidacy;
+  }
+
+  /** Resolves when the member has left and its work has settled; rejects if the first joining is hopeless. */
+  async run(): Promise<void> {
+    const { etcd, logger, line, left } = this.#options;
+    const { clock } = etcd;
+    for (let failures = 0; !left.aborted; ) {
+      const startedAt = clock.now();
+      let cause: Cause | undefined;
+      try {
+        await unlessAborted(line.sync(), left);
+        const { leader, candidates } = line;
+        logger.info(
+          { leader: leader?.id, candidates: candidates.length },
+          leader === undefined ? "about to stand: nobody leads" : "about to stand behind the leader",
+        );
+        cause = await this.#stand();
+      } catch (error) {
+        if (left.aborted) return;
+        if (!this.#hasJoined && error instanceof SuccessionError && hopeless.has(error.code)) throw error;
+        logger.warn({ error }, "cannot join the election yet");
+      }
+      if (left.aborted) return;
+      if (cause !== undefined && this.#mustExit(cause)) await this.#exit(cause);
+      failures = clock.now() - startedAt > settledMs ? 1 : failures + 1;
+      await sleep(clock, this.#pauseMs(cause, failures), left).catch(() => {});
+    }
+  }
+
+  #pauseMs(cause: Cause | undefined, failures: number): number {
+    const { etcd, settings } = this.#options;
+    return cause === "finished" || cause === "failed"
+      ? backoffMs(etcd.clock, failures, firstPauseMs, longestPauseMs)
+      : backoffMs(etcd.clock, failures, 50, settings.ttlSeconds * 200);
+  }
+
+  /** One round. Resolves to why its candidacy ended. */
+  async #stand(): Promise<Cause> {
+    const { settings, returns, left, on } = this.#options;
+    const session = await this.#open();
+    let candidacy: Candidacy | undefined;
+    try {
+      const stopTimeoutMs = settings.stopTimeoutMs(session.ttlSeconds * 1_000);
+      const { election, value } = settings;
+      candidacy = await Candidacy.join(session, election, value, { signal: left, stopTimeoutMs });
+      return await this.#follow(candidacy, stopTimeoutMs);
+    } finally {
+      const given = returns.give(session, candidacy);
+      // On a healthy cluster the key is gone before the member is outside; one that is cut off does not wait for that.
+      await unlessAborted(given, session.signal).catch(() => {});
+      on({ on: "released" });
+    }
+  }
+
+  /** A session whose lease the rounds give back, not the session itself: the work may outlive it. */
+  async #open(): Promise<Session> {
+    const { etcd, settings, returns, left } = this.#options;
+    const late = new AbortController();
+    const opening = Session.open(etcd, { ttlSeconds: settings.ttlSeconds, signal: late.signal });
+    let session: Session;
+    try {
+      session = await unlessAborted(opening, left);
+    } catch (error) {
+      if (left.aborted) {
+        const cancel = etcd.clock.at(etcd.clock.now() + graceMs, () => late.abort(left.reason));
+        returns.giveWhenOpen(opening.finally(cancel));
+      }
+      throw error;
+    }
+    session.leaveRevokingToOwner();
+    return session;
+  }
+
+  /** From the key's creation to the end of the work. */
+  async #follow(candidacy: Candidacy, stopTimeoutMs: number): Promise<Cause> {
+    const { etcd, logger, settings, left, on } = this.#options;
+    const { prepare, lead } = settings;
+    const work = new Work({
+      ...{ prepare, lead, clock: etcd.clock, logger, patienceMs: candidacy.ttlMs },
+      onReady: () => on({ on: "ready" }),
+      onOver: (cause) => candidacy.end(cause),
+    });
+    candidacy.onMoved = () => on({ on: "moved", position: candidacy.position });
+    candidacy.onElected = (term) => {
+      on({ on: "elected", token: term.token });
+      if (candidacy.endCause === undefined) work.start(term);
+    };
+    candidacy.onEnded = (cause) => on({ on: "lost", cause });
+    this.#candidacy = candidacy;
+    this.#hasJoined = true;
+    on({ on: "joined", position: candidacy.position });
+    void this.#putDetails(candidacy.session);
+    candidacy.start();
+    if (left.aborted) candidacy.end("resigned");
+    const cause = await ended(candidacy);
+    await this.#stop(work, candidacy.session, cause, stopTimeoutMs);
+    return cause;
+  }
+
+  /**
+   * Waits for the work to stop. Until then the key is kept, so that no successor starts beside it; but not for longer
+   * than the budget: then renewal stops, and the deadline ends the key.
+   */
+  async #stop(work: Work, session: Session, cause: Cause, stopTimeoutMs: number): Promise<void> {
+    const { logger } = this.#options;
+    // Where a timer was late, because the thread was blocked or the machine slept, less of the budget is left.
+    const budgetMs = cause === "deadline" ? Math.min(stopTimeoutMs, session.remainingMs) : stopTimeoutMs;
+    if (await work.settledWithin(budgetMs)) return;
+    session.stopRenewing();
+    // A key that etcd took away protects nobody any more.
+    const protectedMs = keyTaken.has(cause) ? 0 : session.remainingMs;
+    if (protectedMs > 0) {
+      const fields = { callback: work.running, stopTimeoutMs, protectedMs };
+      logger.error(fields, "the work has not stopped in its time; its lease is no longer renewed");
+      if (await work.settledWithin(protectedMs)) return;
+    }
+    logger.error(
+      { callback: work.running, cause },
+      "the work still runs when it must not: a successor may lead beside it",
+    );
+    if (this.#options.settings.onOverrun === "exit" || this.#mustExit(cause)) process.exit(1);
+    await work.settled;
+  }
+
+  /** Never rejects. */
+  async #putDetails(session: Session): Promise<void> {
+    const { etcd, logger, settings } = this.#options;
+    const { election, id, metaPrefix, details } = settings;
+    const key = detailsKey(election, session.leaseId, metaPrefix);
+    const told = { id, ...details, version, startedAt: this.#startedAt };
+    const error = await putDetails(etcd, session, key, told);
+    if (error === undefined || this.#detailsRefused) return;
+    this.#detailsRefused = true;
+    logger.warn({ error, key }, "etcd refuses this member's details: it stands in the election without");
+  }
+
+  #mustExit(cause: Cause): boolean {
+    return this.#options.settings.onLost === "exit" && unwanted.has(cause);
+  }
+
+  async #exit(cause: Cause): Promise<never> {
+    const { etcd, logger, returns } = this.#options;
+    logger.error({ cause }, "lost against our will: exiting, as onLost asks");
+    // What can be given back quickly is; the rest ends with the lease.
+    await Promise.race([returns.settled(), sleep(etcd.clock, exitPatienceMs)]);
+    process.exit(1);
+  }
+}
+
+async function ended(candidacy: Candidacy): Promise<Cause> {
+  await new Promise<void>((resolve) => {
+    onAbort(candidacy.signal, resolve);
+  });
+  return candidacy.endCause ?? "closed";
+}

@@ -1,0 +1,131 @@
+import { mkdtempSync, readdirSync, rmdirSync } from "node:fs";
+import { connect } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { describe, expect, test } from "vitest";
+import { succession } from "../cli/succession.ts";
+import { realEtcds } from "../support/etcd-binaries.ts";
+import { EtcdCluster } from "../support/etcd-server.ts";
+import { eventually } from "../support/eventually.ts";
+import type { Child } from "../support/processes.ts";
+import { descendants, isAlive, listeningPorts } from "./processes-of.ts";
+
+test("two rounds are a crash and a handover, and never two leaders", { timeout: 60_000 }, async () => {
+  await using demo = succession(["demo", "--rounds", "2", "--every", "1", "--json"]);
+  expect(await demo.exit).toEqual({ code: 0, signal: null });
+  expect(demo.lines).toHaveLength(1);
+  const summary = JSON.parse(demo.stdout);
+  expect(Object.keys(summary)).toEqual(["failovers", "requests", "overlaps"]);
+  const [crash, handover] = summary.failovers;
+  expect(summary.failovers).toHaveLength(2);
+  expect(crash).toEqual({ kind: "crash", from: "dc1", to: "dc2", ms: expect.any(Number) });
+  expect(handover).toEqual({ kind: "handover", from: "dc2", to: "dc3", ms: expect.any(Number) });
+  // Nobody knows of a crash before the lease of 2 s is over, but for the third that may have passed of it.
+  expect(crash.ms).toBeGreaterThan(1_000);
+  expect(handover.ms).toBeLessThan(crash.ms);
+  expect(summary.requests.ok).toBeGreaterThan(20);
+  expect(summary.overlaps).toBe(0);
+});
+
+test("as plain text it tells who leads, the line, the requests and every term", {
+  timeout: 60_000,
+}, async () => {
+  await using demo = succession(["demo", "--rounds", "1", "--every", "1"]);
+  expect(await demo.exit).toEqual({ code: 0, signal: null });
+  expect(demo.stderr).toBe("");
+  expect(demo.stdout).not.toContain("\x1b");
+  for (const says of [
+    /dc1 leads with token \d+/,
+    /crash: killing dc1 with SIGKILL .*line dc1 . dc2 . dc3; \d+ served . \d+ failed/,
+    /dc2 leads with token \d+, [\d.]+ m?s after the crash/,
+    /^ {2}dc1 +token \d+ +0\.0 s to .* ended: killed$/m,
+    /^ {2}overlaps +0/m,
+  ]) {
+    expect(demo.stdout).toMatch(says);
+  }
+});
+
+test.runIf(process.platform === "linux")(
+  "a member that dies by itself is reported and replaced",
+  async () => {
+    await using demo = succession(["demo", "--every", "60"]);
+    await demo.waitFor("dc3 stands in line", 15_000);
+    const newest = Math.max(...descendants(demo.pid));
+    process.kill(newest, "SIGKILL");
+    await demo.waitFor(/dc3 died by itself \(SIGKILL\)/, 5_000);
+    await demo.waitFor("dc3 stands in line", 15_000, { from: demo.lines.length });
+  },
+);
+
+describe.runIf(process.platform === "linux")("killed at any moment it leaves nothing behind", () => {
+  const complete = (demo: Child): Promise<string> => demo.waitFor("dc3 stands in line", 15_000);
+  const midFailover = (demo: Child): Promise<string> => demo.waitFor("crash: killing", 20_000);
+  const early = async (demo: Child): Promise<void> => {
+    await eventually(() => expect(descendants(demo.pid)).not.toEqual([]));
+  };
+
+  test.each<[string, NodeJS.Signals, (demo: Child) => Promise<unknown>]>([
+    ["SIGKILL while members start", "SIGKILL", early],
+    ["SIGKILL while all is well", "SIGKILL", complete],
+    ["SIGKILL during a failover", "SIGKILL", midFailover],
+    ["SIGINT", "SIGINT", complete],
+    ["SIGTERM during a failover", "SIGTERM", midFailover],
+    ["SIGHUP", "SIGHUP", complete],
+  ])("%s", async (_title, signal, moment) => {
+    const folder = mkdtempSync(join(tmpdir(), "succession-demo-"));
+    await using demo = succession(["demo", "--every", "1"], { env: { TMPDIR: folder } });
+    await moment(demo);
+    const pids = [demo.pid, ...descendants(demo.pid)];
+    const ports = pids.flatMap(listeningPorts);
+    const start = performance.now();
+    const { code } = await demo.kill(signal);
+    if (signal !== "SIGKILL") expect(code).toBe(0);
+    await eventually(() => expect(pids.filter(isAlive)).toEqual([]), { timeoutMs: 2_000 });
+    expect(performance.now() - start).toBeLessThan(2_000);
+    expect(ports.length).toBeGreaterThan(0);
+    // The last thread of a killed process closes its ports, a moment after the first is seen dead.
+    await eventually(async () => {
+      for (const port of ports) expect(await listens(port)).toBe(false);
+    });
+    expect(readdirSync(folder)).toEqual([]);
+    rmdirSync(folder);
+  });
+});
+
+describe.each(realEtcds)("on a cluster of three etcd $version", (binary) => {
+  test("it goes on through the loss of one, and takes its keys away", { timeout: 90_000 }, async () => {
+    await using cluster = await EtcdCluster.start({ binary });
+    const endpoints = cluster.endpoints.join(",");
+    await using demo = succession([
+      "demo",
+      "--rounds",
+      "1",
+      "--every",
+      "8",
+      "--json",
+      "--endpoints",
+      endpoints,
+    ]);
+    await demo.waitForError("dc3 stands in line", 20_000);
+    // The raft leader: the worst one to lose.
+    const lost = await cluster.leader();
+    await lost.kill();
+    expect(await demo.exit).toEqual({ code: 0, signal: null });
+    const summary = JSON.parse(demo.stdout);
+    expect(summary.overlaps).toBe(0);
+    // The one failover is the one that the demo made: dc1 led until then.
+    expect(summary.failovers).toMatchObject([{ kind: "crash", from: "dc1", to: "dc2" }]);
+    expect(demo.stderr).not.toContain("leads no more");
+    const [left] = cluster.others(lost);
+    expect(await left?.etcdctl("get", "", "--prefix", "--keys-only")).toBe("");
+  });
+});
+
+function listens(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => {
+      socket.destroy();
+      resolve(true);
+    }).on("error", () => resolve(false));
+  });
+}

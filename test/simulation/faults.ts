@@ -1,0 +1,226 @@
+import type { StoreSnapshot } from "../../src/devserver/store.ts";
+import { prefixEnd, toBytes } from "../../src/etcd/bytes.ts";
+import { deleteOp, putOp } from "../../src/etcd/ops.ts";
+import type { Link } from "./network.ts";
+import type { Simulation } from "./simulation.ts";
+import type { Fault } from "./story.ts";
+
+/** Lets a trouble begin. The result ends it; undefined for one that cannot happen now. */
+export type Trouble = (simulation: Simulation, fault: Fault) => (() => void) | undefined;
+
+const nothing = (): void => {};
+
+/** The process that a fault is about. */
+function slotOf(simulation: Simulation, { leader, x }: Fault): number {
+  const first = leader ? simulation.leaderSlot() : undefined;
+  return first ?? Math.min(simulation.slots.length - 1, Math.floor(x * simulation.slots.length));
+}
+
+function memberOf(simulation: Simulation, { y }: Fault): number {
+  return Math.floor(y * simulation.cluster.members.length);
+}
+
+function all(ends: readonly (() => void)[]): () => void {
+  return () => {
+    for (const end of ends) end();
+  };
+}
+
+/** The ways of one process: all of them, or one of them. */
+function links(simulation: Simulation, fault: Fault, one: boolean): Link[] {
+  const slot = slotOf(simulation, fault);
+  const { members } = simulation.cluster;
+  const chosen = one ? [members[memberOf(simulation, fault)]] : members;
+  return chosen.flatMap((member) => (member === undefined ? [] : [simulation.link(slot, member.name)]));
+}
+
+function stop(machine: boolean): Trouble {
+  return (simulation, fault) => {
+    const { host } = simulation.slots[slotOf(simulation, fault)]?.program ?? {};
+    if (host === undefined || !host.alive) return undefined;
+    host.stop(machine);
+    simulation.note(`${host.name} stopped`);
+    return () => {
+      simulation.note(`${host.name} resumed`);
+      host.resume(machine);
+    };
+  };
+}
+
+function lose(directions: readonly ("up" | "down")[], one: (fault: Fault) => boolean): Trouble {
+  return (simulation, fault) =>
+    all(links(simulation, fault, one(fault)).flatMap((link) => directions.map((direction) => link.lose(direction))));
+}
+
+/** The key that a fault is about. */
+function keyOf(simulation: Simulation, { leader, x }: Fault): string | undefined {
+  const { line } = simulation.truth;
+  return (leader ? line[0] : line[Math.floor(x * line.length)])?.key;
+}
+
+/** What operators do comes from another way than ours, and an outage stops it as well. */
+function operator(act: (simulation: Simulation, fault: Fault) => (() => void) | undefined): Trouble {
+  return (simulation, fault) => {
+    if (simulation.cluster.paused) return undefined;
+    return simulation.truth.as("operator", () => act(simulation, fault));
+  };
+}
+
+export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
+  stop: stop(false),
+  stall: stop(false),
+  suspend: stop(true),
+
+  crash: (simulation, fault) => {
+    const slot = slotOf(simulation, fault);
+    if (!simulation.crash(slot)) return undefined;
+    return () => simulation.start(slot);
+  },
+
+  leave: (simulation, fault) => {
+    const slot = slotOf(simulation, fault);
+    const { program } = simulation.slots[slot] ?? {};
+    if (program === undefined || !program.host.alive || program.leaving) return undefined;
+    program.leaving = true;
+    program.host.deliver("orders", () => program.leave());
+    return () => simulation.start(slot);
+  },
+
+  cut: lose(["up", "down"], () => false),
+  "cut-one": lose(["up", "down"], () => true),
+  "half-open-out": lose(["up"], ({ y }) => y < 0.4),
+  "half-open-in": lose(["down"], ({ y }) => y < 0.4),
+
+  break: (simulation, fault) => {
+    for (const link of links(simulation, fault, fault.y < 0.3)) link.reset();
+    return nothing;
+  },
+
+  delay: (simulation, fault) =>
+    all(links(simulation, fault, fault.y < 0.2).map((link) => link.delay(50 + fault.x * 1_500))),
+
+  late: (simulation, fault) => {
+    const ways = links(simulation, fault, false);
+    const delays = ways.map((link) => link.delay(200 + fault.y * 3_000));
+    for (const link of ways) link.late = 1;
+    return all([
+      ...delays,
+      () => {
+        for (const link of ways) link.late = 0.5;
+      },
+    ]);
+  },
+
+  starve: (simulation, fault) => {
+    const ways = links(simulation, fault, false);
+    for (const link of ways) link.starved++;
+    return () => {
+      for (const link of ways) link.starved--;
+      for (const member of simulation.cluster.members) member.feed();
+    };
+  },
+
+  "endpoint-stop": (simulation, fault) => simulation.cluster.members[memberOf(simulation, fault)]?.stop(),
+  "endpoint-freeze": (simulation, fault) => simulation.cluster.members[memberOf(simulation, fault)]?.freeze(),
+  "endpoint-isolate": (simulation, fault) =>
+    simulation.cluster.members[memberOf(simulation, fault)]?.isolate(300 + fault.x * 2_000),
+  "endpoint-slow": (simulation, fault) =>
+    simulation.cluster.members[memberOf(simulation, fault)]?.slow(100 + fault.x * 3_000),
+  "endpoint-starve": (simulation, fault) => simulation.cluster.members[memberOf(simulation, fault)]?.starve(),
+
+  "raft-leader": (simulation) => simulation.cluster.elect(),
+  outage: (simulation) => simulation.cluster.pause(),
+
+  compaction: (simulation) => {
+    const { store, paused } = simulation.cluster;
+    if (paused) return undefined;
+    try {
+      store.compact({ revision: store.revision });
+    } catch {
+      // Compacted already.
+    }
+    return nothing;
+  },
+
+  "no-space": (simulation) => simulation.cluster.fill(),
+
+  "auth-expiry": (simulation, { forMs }) => {
+    const { cluster, agenda } = simulation;
+    cluster.invalidateTokens();
+    // Tokens of a short life: again and again.
+    const until = agenda.now + forMs;
+    for (let at = agenda.now + 700; at < until; at += 700) agenda.at(at, () => cluster.invalidateTokens());
+    return nothing;
+  },
+
+  "delete-key": operator((simulation, fault) => {
+    const key = keyOf(simulation, fault);
+    if (key === undefined) return undefined;
+    simulation.cluster.store.deleteRange({ key: toBytes(key) });
+    return nothing;
+  }),
+
+  "delete-two": operator((simulation, { x }) => {
+    const { line } = simulation.truth;
+    if (line.length < 2) return undefined;
+    const first = x < 0.6 ? 0 : Math.floor(x * (line.length - 1));
+    const keys = line.slice(first, first + 2).map(({ key }) => key);
+    simulation.cluster.store.txn({ success: keys.map(deleteOp) });
+    return nothing;
+  }),
+
+  "delete-prefix": operator((simulation) => {
+    const prefix = `${simulation.scenario.election}/`;
+    simulation.cluster.store.deleteRange({ key: toBytes(prefix), rangeEnd: prefixEnd(prefix) });
+    return nothing;
+  }),
+
+  "revoke-lease": operator((simulation, fault) => {
+    const key = simulation.truth.get(keyOf(simulation, fault) ?? "");
+    if (key === undefined || key.lease === 0n) return undefined;
+    simulation.cluster.store.leaseRevoke({ ID: key.lease });
+    return nothing;
+  }),
+
+  "overwrite-key": operator((simulation, fault) => {
+    const key = keyOf(simulation, fault);
+    if (key === undefined) return undefined;
+    const { y } = fault;
+    const { store } = simulation.cluster;
+    // The value alone, which harms nobody; without the lease; or a new key of the same name.
+    const lease = y < 0.2 ? (simulation.truth.get(key)?.lease ?? 0n) : 0n;
+    try {
+      if (y > 0.6) store.deleteRange({ key: toBytes(key) });
+      store.put({ key: toBytes(key), value: toBytes("overwritten"), lease });
+    } catch {
+      // No space.
+    }
+    return () => simulation.removeStrangers();
+  }),
+
+  stranger: operator((simulation, { x }) => {
+    const key = `${simulation.scenario.election}/stranger${Math.floor(x * 1e6)}`;
+    try {
+      simulation.cluster.store.txn({ success: [putOp(key, "stranger")] });
+    } catch {
+      return undefined;
+    }
+    return () => simulation.removeStrangers();
+  }),
+
+  restore: restore(false),
+  "other-cluster": restore(true),
+};
+
+function restore(otherCluster: boolean): Trouble {
+  return (simulation, fault) => {
+    const backup: StoreSnapshot | undefined = simulation.backups.get(fault);
+    if (backup === undefined) return undefined;
+    const { cluster } = simulation;
+    const ends = [cluster.pause(), ...cluster.members.map((member) => member.stop())];
+    return () => {
+      cluster.restore(backup, otherCluster);
+      for (const end of ends) end();
+    };
+  };
+}

@@ -1,0 +1,163 @@
+import { Random, seedOf } from "./random.ts";
+
+/** Every kind of trouble, with how often it is drawn. */
+const weights = {
+  // Processes
+  stop: 5,
+  stall: 4,
+  suspend: 4,
+  crash: 4,
+  leave: 2,
+  // The network of one process
+  cut: 5,
+  "cut-one": 3,
+  "half-open-out": 3,
+  "half-open-in": 4,
+  break: 3,
+  delay: 3,
+  late: 3,
+  starve: 4,
+  // One member of etcd
+  "endpoint-stop": 3,
+  "endpoint-freeze": 3,
+  "endpoint-isolate": 3,
+  "endpoint-slow": 3,
+  "endpoint-starve": 2,
+  // All of etcd
+  "raft-leader": 3,
+  outage: 2,
+  compaction: 3,
+  "no-space": 2,
+  "auth-expiry": 3,
+  // Operators
+  "delete-key": 4,
+  "delete-two": 3,
+  "delete-prefix": 2,
+  "revoke-lease": 3,
+  "overwrite-key": 3,
+  stranger: 2,
+  restore: 2,
+  "other-cluster": 2,
+} as const;
+
+export type FaultKind = keyof typeof weights;
+
+/** One trouble of a story; all that it needs beside its kind is numbers, so that it can be left out or repeated. */
+export interface Fault {
+  readonly kind: FaultKind;
+  readonly at: number;
+  readonly forMs: number;
+  /** The leader of that moment, rather than the process that `x` picks. */
+  readonly leader: boolean;
+  /** In [0, 1), for whatever is to be picked. */
+  readonly x: number;
+  readonly y: number;
+}
+
+/** A run: how things are, and what happens. */
+export interface Scenario {
+  readonly seed: number;
+  readonly election: string;
+  readonly processes: readonly ("member" | "campaigner" | "observer")[];
+  readonly endpoints: number;
+  readonly ttlSeconds: number;
+  /** What etcd grants at most, whatever is asked for. */
+  readonly mostTtlSeconds: number;
+  readonly auth: boolean;
+  readonly prepares: boolean;
+  /** Every member also observes, through its own client. */
+  readonly observed: boolean;
+  /** Some work ignores its signal. */
+  readonly stubborn: boolean;
+  /** How much clocks may differ: 0.01 is one percent. */
+  readonly drift: number;
+  readonly faults: readonly Fault[];
+  /** When the last fault is over. */
+  readonly quietAt: number;
+}
+
+/** Every kind, with how often it is drawn. */
+const kinds = Object.entries(weights) as [FaultKind, number][];
+
+export const faultKinds: readonly FaultKind[] = kinds.map(([kind]) => kind);
+
+/** The story of a seed. */
+export function scenarioOf(seed: number): Scenario {
+  const random = new Random(seedOf(seed, 1));
+  const members = 3 + random.below(3);
+  const processes: Scenario["processes"][number][] = Array.from({ length: members }, () => "member");
+  if (random.chance(0.3)) processes[random.below(members)] = "campaigner";
+  if (random.chance(0.25)) processes.push("observer");
+  const ttlSeconds = random.pick([2, 2, 3, 3, 4, 5, 6]);
+  const auth = random.chance(0.5);
+  const faults: Fault[] = [];
+  let at = random.between(500, 4_000);
+  const count = 9 + random.below(6);
+  while (faults.length < count) {
+    faults.push(faultAt(random, at, ttlSeconds * 1_000, auth));
+    // Some come together, some when all is well again.
+    at += random.chance(0.45) ? random.between(0, 600) : random.between(1_000, 1_800 * ttlSeconds);
+  }
+  return {
+    seed,
+    election: "/merc",
+    processes,
+    endpoints: random.pick([1, 2, 3, 3, 3]),
+    ttlSeconds,
+    mostTtlSeconds: random.chance(0.15) ? Math.max(2, ttlSeconds - 2) : 100,
+    auth,
+    prepares: random.chance(0.3),
+    observed: random.chance(0.3),
+    stubborn: random.chance(0.2),
+    drift: random.pick([0, 0.005, 0.01, 0.01]),
+    faults,
+    quietAt: Math.max(...faults.map((fault) => fault.at + fault.forMs)),
+  };
+}
+
+function faultAt(random: Random, at: number, ttlMs: number, auth: boolean): Fault {
+  let kind = draw(random);
+  while (kind === "auth-expiry" && !auth) kind = draw(random);
+  return {
+    kind,
+    at: Math.round(at),
+    forMs: Math.round(lengthOf(kind, random, ttlMs)),
+    leader: random.chance(0.6),
+    x: random.next(),
+    y: random.next(),
+  };
+}
+
+function draw(random: Random): FaultKind {
+  const total = kinds.reduce((sum, [, weight]) => sum + weight, 0);
+  let left = random.next() * total;
+  for (const [kind, weight] of kinds) {
+    left -= weight;
+    if (left < 0) return kind;
+  }
+  return "stop";
+}
+
+function lengthOf(kind: FaultKind, random: Random, ttlMs: number): number {
+  switch (kind) {
+    case "stall":
+      return random.between(50, 700);
+    case "break":
+    case "compaction":
+    case "delete-key":
+    case "delete-two":
+    case "delete-prefix":
+    case "revoke-lease":
+      return 0;
+    case "raft-leader":
+      return random.between(50, 1_500);
+    case "restore":
+    case "other-cluster":
+      return random.between(300, 3_000);
+    case "crash":
+    case "leave":
+      return random.between(200, 1.5 * ttlMs);
+    default:
+      return random.chance(0.6) ? random.between(0.2 * ttlMs, 1.5 * ttlMs) : random.between(1.5 * ttlMs, 3 * ttlMs);
+  }
+}
