@@ -5,6 +5,7 @@
  *
  *   node examples/channel-style.mjs member|session ID
  */
+import { setTimeout as sleep } from "node:timers/promises";
 import { Election, Etcd, Member, Session } from "succession";
 
 const [layer = "member", id = `channel:${process.pid}`] = process.argv.slice(2);
@@ -43,17 +44,24 @@ async function* fromSession() {
       const candidate = new Election(session, election);
       yield { role: "standby", leader: (await candidate.leader({ signal }))?.id };
       const campaign = candidate.campaign(id, { signal });
-      // The session's end is the candidacy's, and the candidacy's is the term's: one of these two is always told.
+      // The session's end ends the candidacy, and that ends the campaign or the term: one of the two is always told.
       campaign.then(
-        (term) => term.signal.addEventListener("abort", () => lost.abort(term.signal.reason)),
-        (reason) => lost.abort(reason),
+        ({ signal: led }) => {
+          if (led.aborted) lost.abort();
+          led.addEventListener("abort", () => lost.abort());
+        },
+        () => lost.abort(),
       );
       for await (const leader of candidate.observe({ signal })) {
-        const term = leader?.key === candidate.key ? await campaign : undefined;
-        yield { role: term === undefined ? "standby" : "leader", leader: leader?.id, token: term?.token };
+        const ours = leader !== undefined && leader.key === candidate.key;
+        const term = ours ? await campaign : undefined;
+        yield { role: ours ? "leader" : "standby", leader: leader?.id, token: term?.token };
       }
     } catch (error) {
-      if (!signal.aborted) process.stderr.write(`${id}: ${error.message}; trying again\n`);
+      if (!signal.aborted) {
+        process.stderr.write(`${id}: ${error.message}; trying again\n`);
+        await sleep(1_000);
+      }
     }
     yield { role: "standby" };
     // Revokes the lease, which takes the key along: the next in line leads.
@@ -62,4 +70,9 @@ async function* fromSession() {
   await etcd.close();
 }
 
-await serve(layer === "session" ? fromSession() : fromMember());
+try {
+  await serve(layer === "session" ? fromSession() : fromMember());
+} catch (error) {
+  // Told to stop while it was joining.
+  if (!stop.signal.aborted) throw error;
+}

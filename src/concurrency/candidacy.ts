@@ -207,6 +207,7 @@ export class Candidacy implements OwnCandidate {
     this.#position = position;
     this.#value = own.value;
     if (position === 0) this.#elect();
+    else this.#notFirst();
     if (moved && this.#term === undefined && this.#endCause === undefined) this.onMoved();
   }
 
@@ -219,6 +220,17 @@ export class Candidacy implements OwnCandidate {
 
   keyMissing(): void {
     this.end("key-gone");
+  }
+
+  keySeenBehind(sentAt: number): void {
+    this.#notFirst();
+    // Where the view says otherwise nothing is to be begun on it.
+    if (this.#position > 0) this.keySeen(sentAt);
+  }
+
+  /** Nobody can be created before a leader, so the store has gone back unnoticed. */
+  #notFirst(): void {
+    if (this.#term !== undefined) this.end("store-restored");
   }
 
   /** A proof was renewed, which may be what an election waited for. */

@@ -36,6 +36,8 @@ export interface OwnCandidate {
   keySeen(sentAt: number): void;
   /** A linearizable read did not find it. */
   keyMissing(): void;
+  /** The read found it, and, no older than the view, a candidate that was created before it. */
+  keySeenBehind(sentAt: number): void;
 }
 
 /** How many own keys are read one by one; the rest of the transaction is for other elections. */
@@ -210,14 +212,17 @@ export class Line implements Audited {
       ops: own.length > mostKeys ? all : [leader, ...keys],
       answered: (responses, revision, sentAt) => {
         const kvs = responses.flatMap(kvsOf);
+        const first = kvs[0]?.createRevision;
         this.#compare(kvs[0], revision, known, sentAt);
         const seen = new Map(kvs.map((kv) => [toText(kv.key), kv]));
         for (const each of own) {
           if (!this.#own.has(each)) continue;
           const kv = seen.get(each.key);
           // One that somebody put anew without our lease would outlive us: it is not ours any more.
-          if (kv?.createRevision === each.token && kv.lease === each.leaseId) each.keySeen(sentAt);
-          else each.keyMissing();
+          if (kv?.createRevision !== each.token || kv.lease !== each.leaseId) each.keyMissing();
+          else if (first !== undefined && first < each.token && revision >= this.#revision)
+            each.keySeenBehind(sentAt);
+          else each.keySeen(sentAt);
         }
       },
     };

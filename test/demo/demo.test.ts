@@ -1,8 +1,8 @@
-import { mkdtempSync, readdirSync, rmdirSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { succession } from "../cli/succession.ts";
 import { realEtcds } from "../support/etcd-binaries.ts";
 import { EtcdCluster } from "../support/etcd-server.ts";
@@ -73,6 +73,7 @@ describe.runIf(process.platform === "linux")("killed at any moment it leaves not
     ["SIGHUP", "SIGHUP", complete],
   ])("%s", async (_title, signal, moment) => {
     const folder = mkdtempSync(join(tmpdir(), "succession-demo-"));
+    onTestFinished(() => rmSync(folder, { recursive: true }));
     await using demo = succession(["demo", "--every", "1"], { env: { TMPDIR: folder } });
     await moment(demo);
     const pids = [demo.pid, ...descendants(demo.pid)];
@@ -88,7 +89,6 @@ describe.runIf(process.platform === "linux")("killed at any moment it leaves not
       for (const port of ports) expect(await listens(port)).toBe(false);
     });
     expect(readdirSync(folder)).toEqual([]);
-    rmdirSync(folder);
   });
 });
 

@@ -64,6 +64,22 @@ describe("a member's changes", () => {
     await Promise.all([a.leave(), c.leave()]);
   });
 
+  test("tell an end by the clock with its cause, even if an event comes before the timer", async () => {
+    const world = new World();
+    const { member } = await world.join("a");
+    const changes = collect(member);
+    await world.settle();
+    world.clock.jump(60_000);
+    world.store.put({ key: toBytes("/merc/other"), value: toBytes("x") });
+    for (let turn = 0; turn < 50; turn++) await Promise.resolve();
+    expect(changes.slice(0, 2).map(({ phase, cause }) => [phase, cause])).toEqual([
+      ["leading", undefined],
+      ["demoting", "deadline"],
+    ]);
+    await world.advance(5_000);
+    await member.leave();
+  });
+
   test("say nothing twice", async () => {
     const changes = new Changes();
     const reading = changes.read(() => state(0), undefined);

@@ -170,6 +170,32 @@ describe("joining", () => {
     expect(joinedAt).toBeGreaterThan(10);
   });
 
+  test("aborted at any moment where every message takes 20 ms leaves no key, lease, stream or timer", async () => {
+    for (let afterMs = 0; afterMs <= 160; afterMs += 10) {
+      const world = new World(afterMs);
+      const network = world.network();
+      network.delayMs = 20;
+      const cancel = new AbortController();
+      const joining = Member.join(world.options(network, "a", { signal: cancel.signal }));
+      const seen = watched(joining);
+      await world.advance(afterMs);
+      const joined = seen.state === "resolved";
+      cancel.abort(new Error("enough"));
+      const leaving = joined ? (await joining).leave() : undefined;
+      await world.advance(1_000);
+      await leaving;
+      expect(seen.state).toBe(joined ? "resolved" : "rejected");
+      const left = { afterMs, keys: world.keys, leases: world.leases, streams: network.openStreams() };
+      expect({ ...left, timers: world.pending }).toEqual({
+        afterMs,
+        keys: [],
+        leases: [],
+        streams: 0,
+        timers: 0,
+      });
+    }
+  });
+
   test("on a client of the user's leaves it as it was", async () => {
     const world = new World();
     const network = world.network();

@@ -218,6 +218,20 @@ describe("the end of a term", () => {
     await member.leave();
   });
 
+  test("exits at once where the deadline passed while all slept and the work does not stop", async () => {
+    const exit = vi.spyOn(process, "exit").mockReturnValue(undefined as never);
+    const world = new World();
+    const { member } = await world.join("a", {
+      ...{ ttlSeconds, stopTimeoutMs: 5_000, onOverrun: "exit" },
+      lead: () => new Promise(() => {}),
+    });
+    world.clock.jump(60_000);
+    await world.advance(1);
+    expect(exit).toHaveBeenCalledExactlyOnceWith(1);
+    void member.leave();
+    await world.advance(10_000);
+  });
+
   test("by another's deletion of the key gives the work its time, and no more", async () => {
     const world = new World();
     const { logger, said } = notebook();

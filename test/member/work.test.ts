@@ -200,6 +200,10 @@ describe("prepare", () => {
     await leaving;
     await world.advance(10_000);
     expect([b.role, world.line]).toEqual(["leader", ["b"]]);
+    // What nobody waits for any more is not reported any more.
+    const reports = said.filter(({ message }) => message.startsWith("prepare still runs")).length;
+    await world.advance(100_000);
+    expect(said.filter(({ message }) => message.startsWith("prepare still runs"))).toHaveLength(reports);
     forever.open();
     await world.settle();
     expect([led, a.phase]).toEqual([0, "outside"]);
@@ -291,4 +295,25 @@ test("a logger that throws, or lacks a level, hurts nobody", async () => {
   expect([b.role, a.role]).toEqual(["leader", "standby"]);
   await Promise.all([a.leave(), b.leave()]);
   expect([world.keys, world.leases, world.pending]).toEqual([[], [], 0]);
+});
+
+test("work is not begun for a term that a logger's own doing has ended", async () => {
+  const world = new World();
+  const { logger } = notebook();
+  let begun = 0;
+  const { member: first } = await world.join("first");
+  const { member } = await world.join("a", {
+    logger: {
+      ...logger,
+      info: (_fields, message) => {
+        if (message === "waiting -> promoting") void member.leave();
+      },
+    },
+    prepare: () => {
+      begun++;
+    },
+  });
+  await first.leave();
+  await world.advance(3_000);
+  expect([begun, member.phase, world.keys, world.leases]).toEqual([0, "outside", [], []]);
 });

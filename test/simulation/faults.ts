@@ -101,7 +101,7 @@ export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
 
   late: (simulation, fault) => {
     const ways = links(simulation, fault, false);
-    const delays = ways.map((link) => link.delay(200 + fault.y * 3_000));
+    const delays = ways.map((link) => link.delay(200 + fault.y * 1_600));
     for (const link of ways) link.late = 1;
     return all([
       ...delays,
@@ -125,7 +125,7 @@ export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
   "endpoint-isolate": (simulation, fault) =>
     simulation.cluster.members[memberOf(simulation, fault)]?.isolate(300 + fault.x * 2_000),
   "endpoint-slow": (simulation, fault) =>
-    simulation.cluster.members[memberOf(simulation, fault)]?.slow(100 + fault.x * 3_000),
+    simulation.cluster.members[memberOf(simulation, fault)]?.slow(100 + fault.x * 1_700),
   "endpoint-starve": (simulation, fault) => simulation.cluster.members[memberOf(simulation, fault)]?.starve(),
 
   "raft-leader": (simulation) => simulation.cluster.elect(),

@@ -84,7 +84,7 @@ export const faultKinds: readonly FaultKind[] = kinds.map(([kind]) => kind);
 /** The story of a seed. */
 export function scenarioOf(seed: number): Scenario {
   const random = new Random(seedOf(seed, 1));
-  const members = 3 + random.below(3);
+  const members = random.pick([3, 3, 3, 4, 4, 5]);
   const processes: Scenario["processes"][number][] = Array.from({ length: members }, () => "member");
   if (random.chance(0.3)) processes[random.below(members)] = "campaigner";
   if (random.chance(0.25)) processes.push("observer");
@@ -96,7 +96,7 @@ export function scenarioOf(seed: number): Scenario {
   while (faults.length < count) {
     faults.push(faultAt(random, at, ttlSeconds * 1_000, auth));
     // Some come together, some when all is well again.
-    at += random.chance(0.45) ? random.between(0, 600) : random.between(1_000, 1_800 * ttlSeconds);
+    at += random.chance(0.45) ? random.between(0, 600) : random.between(500, 1_300 * ttlSeconds);
   }
   return {
     seed,
@@ -122,7 +122,7 @@ function faultAt(random: Random, at: number, ttlMs: number, auth: boolean): Faul
     kind,
     at: Math.round(at),
     forMs: Math.round(lengthOf(kind, random, ttlMs)),
-    leader: random.chance(0.6),
+    leader: random.chance(0.7),
     x: random.next(),
     y: random.next(),
   };
@@ -158,6 +158,6 @@ function lengthOf(kind: FaultKind, random: Random, ttlMs: number): number {
     case "leave":
       return random.between(200, 1.5 * ttlMs);
     default:
-      return random.chance(0.6) ? random.between(0.2 * ttlMs, 1.5 * ttlMs) : random.between(1.5 * ttlMs, 3 * ttlMs);
+      return random.chance(0.6) ? random.between(0.2 * ttlMs, 1.3 * ttlMs) : random.between(1.3 * ttlMs, 2.5 * ttlMs);
   }
 }
