@@ -76,8 +76,8 @@ export async function stand(signal: AbortSignal): Promise<void> {
   const leader: string | undefined = member.leader?.id;
   const token: bigint | undefined = member.term?.token;
   for await (const change of member.changes({ signal })) if (change.role === role) break;
-  await member.handover({ to: leader ?? String(token) });
   await member.leave();
+  if (token !== undefined) throw new Error(leader);
 }`,
 };
 

@@ -10,11 +10,35 @@ export { Session } from "./concurrency/session.ts";
 export { Term } from "./concurrency/term.ts";
 export type { Cause, ErrorCode } from "./errors.ts";
 export { causes, EndedError, errorCodes, SuccessionError } from "./errors.ts";
-export type { Bytes } from "./etcd/bytes.ts";
-export type { CallOptions, DeleteOptions, EtcdOptions, PutOptions, RangeOptions } from "./etcd/etcd.ts";
+export type { Bytes, KeyRangeOptions } from "./etcd/bytes.ts";
+export type {
+  CallOptions,
+  DeleteOptions,
+  EtcdOptions,
+  LeaseGrantOptions,
+  PutOptions,
+  RangeOptions,
+  ReadyOptions,
+} from "./etcd/etcd.ts";
 export { Etcd } from "./etcd/etcd.ts";
 export { EtcdError } from "./etcd/failure.ts";
-export type { Compare, Op } from "./etcd/ops.ts";
+export type {
+  CompactionResponse,
+  DeleteRangeResponse,
+  Event,
+  KeyValue,
+  LeaseGrantResponse,
+  LeaseLeasesResponse,
+  LeaseRevokeResponse,
+  LeaseTimeToLiveResponse,
+  MemberListResponse,
+  PutResponse,
+  RangeResponse,
+  ResponseHeader,
+  StatusResponse,
+  TxnResponse,
+} from "./etcd/gen/etcd_pb.ts";
+export type { Compare, Op, RangeSort, TxnRequest } from "./etcd/ops.ts";
 export type { TlsOptions } from "./etcd/tls.ts";
 export type { WatchEvents, WatchRequest } from "./etcd/watch.ts";
 export type { Logger } from "./log.ts";
@@ -22,4 +46,4 @@ export type { MemberDetails } from "./member/details.ts";
 export type { MemberChange, Role } from "./member/member.ts";
 export { Member } from "./member/member.ts";
 export type { MemberConnection, MemberOptions, MemberSettings } from "./member/options.ts";
-export type { PhaseName } from "./member/phase.ts";
+export type { Phase, PhaseName } from "./member/phase.ts";

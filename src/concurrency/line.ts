@@ -24,7 +24,7 @@ export interface Candidate {
   readonly leaseId: bigint;
 }
 
-/** @internal One of this process's own candidates, as the line sees it. */
+/** One of this process's own candidates, as the line sees it. */
 export interface OwnCandidate {
   readonly key: string;
   readonly token: bigint;
@@ -337,7 +337,7 @@ class Shared {
   }
 }
 
-/** @internal A key of the line as a candidate. */
+/** A key of the line as a candidate. */
 export function candidate(kv: KeyValue): Candidate {
   return {
     id: toText(kv.value),

@@ -236,7 +236,7 @@ export class Session implements AsyncDisposable {
   }
 }
 
-/** @internal Rejects unless the session lives. */
+/** Rejects unless the session lives. */
 export function assertAlive(session: Session): void {
   session.checkDeadline();
   session.signal.throwIfAborted();

@@ -25,16 +25,15 @@ import {
   Maintenance,
   type MemberListResponse,
   type PutResponse,
-  type RangeRequestSchema,
   type RangeResponse,
   type StatusResponse,
-  type TxnRequestSchema,
   type TxnResponse,
 } from "./gen/etcd_pb.ts";
 import { GrpcTransport } from "./grpc-transport.ts";
 import type { StoreRestored } from "./history.ts";
 import { grantLease, type LeaseGrantOptions } from "./lease-grant.ts";
 import { LinkedSignal } from "./linked-signal.ts";
+import { type RangeSort, rangeSort, type TxnRequest } from "./ops.ts";
 import { Pool } from "./pool.ts";
 import { type ReadyOptions, ready } from "./ready.ts";
 import {
@@ -96,8 +95,8 @@ export interface RangeOptions extends CallOptions, KeyRangeOptions {
   readonly countOnly?: boolean;
   /** Read from the asked member's own state, which may be old, and which needs no raft leader. @defaultValue false */
   readonly serializable?: boolean;
-  readonly sortOrder?: MessageInitShape<typeof RangeRequestSchema>["sortOrder"];
-  readonly sortTarget?: MessageInitShape<typeof RangeRequestSchema>["sortTarget"];
+  /** The order of the answer, which `limit` cuts. @defaultValue by key, ascending */
+  readonly sort?: RangeSort;
 }
 
 /** How to put, beside key and value. */
@@ -172,11 +171,11 @@ export class Etcd implements AsyncDisposable {
   /** Reads a key or a range, by default the newest state that a majority has. */
   async range(key: Bytes, options: RangeOptions = {}): Promise<RangeResponse> {
     const { limit = 0, revision = 0n, keysOnly = false, countOnly = false, serializable = false } = options;
-    const { sortOrder = 0, sortTarget = 0 } = options;
+    const sorted = options.sort === undefined ? {} : rangeSort(options.sort);
     if (!Number.isSafeInteger(limit) || limit < 0) throw badOption("limit", "an integer of 0 or more", limit);
     const request = {
       ...{ ...keyRange(key, options), limit: BigInt(limit), revision },
-      ...{ keysOnly, countOnly, serializable, sortOrder, sortTarget },
+      ...{ keysOnly, countOnly, serializable, ...sorted },
     };
     const question = { ...unary(KV.method.range, request), leaderless: serializable };
     return (await this.ask(question, { ...options, idempotent: true })).response;
@@ -196,11 +195,10 @@ export class Etcd implements AsyncDisposable {
   }
 
   /** Compares, and does one list of operations or the other, all at one revision. */
-  async txn(
-    request: MessageInitShape<typeof TxnRequestSchema>,
-    options: CallOptions = {},
-  ): Promise<TxnResponse> {
-    return (await this.call(KV.method.txn, request, { ...options, idempotent: false })).response;
+  async txn(request: TxnRequest, options: CallOptions = {}): Promise<TxnResponse> {
+    const { compare = [], success = [], failure = [] } = request;
+    const init = { compare: [...compare], success: [...success], failure: [...failure] };
+    return (await this.call(KV.method.txn, init, { ...options, idempotent: false })).response;
   }
 
   /** Drops the states before `revision`. With `physical` the answer comes when they are gone from the disk, too. */
@@ -375,7 +373,7 @@ export class Etcd implements AsyncDisposable {
   }
 }
 
-/** @internal A stream, and a way to say how its endpoint behaves. */
+/** A stream, and a way to say how its endpoint behaves. */
 export interface OpenStream<I> extends Stream<I> {
   readonly endpoint: string;
   /** 2 where a connection must be opened first: its first answer may take so many times longer. */

@@ -4,14 +4,14 @@ import { Lease, type LeaseKeepAliveResponse } from "./gen/etcd_pb.ts";
 import type { Question } from "./requests.ts";
 import type { Call, RpcStatus, Stream } from "./transport.ts";
 
-/** @internal A renewal by itself. */
+/** A renewal by itself. */
 export interface Renewed {
   /** The instant before the request was sent. */
   readonly sentAt: number;
   readonly ttlSeconds: number;
 }
 
-/** @internal Renews a lease once. Rejects with `SESSION_LOST` if it no longer exists. */
+/** Renews a lease once. Rejects with `SESSION_LOST` if it no longer exists. */
 export async function keepAliveOnce(
   etcd: Etcd,
   leaseId: bigint,

@@ -1,4 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
+import { badOption } from "../errors.ts";
 import { type Bytes, prefixEnd, toBytes } from "./bytes.ts";
 import {
   Compare_CompareResult,
@@ -14,6 +15,13 @@ import {
 export type Compare = MessageInitShape<typeof CompareSchema>;
 /** An operation in a transaction. */
 export type Op = MessageInitShape<typeof RequestOpSchema>;
+/** A transaction: `success` is done if every comparison holds, `failure` if not. */
+export interface TxnRequest {
+  readonly compare?: readonly Compare[];
+  readonly success?: readonly Op[];
+  readonly failure?: readonly Op[];
+}
+
 type Range = MessageInitShape<typeof RangeRequestSchema>;
 
 /** Holds while the key's create revision is `revision`; 0 while there is no such key. */
@@ -46,5 +54,32 @@ export function byCreation(prefix: Bytes, limit: number = 0): Range {
     sortOrder: RangeRequest_SortOrder.ASCEND,
     sortTarget: RangeRequest_SortTarget.CREATE,
     limit: BigInt(limit),
+  };
+}
+
+/** An order of keys; `create` and `mod` are the revisions at which a key was created and last changed. */
+export interface RangeSort {
+  readonly by: "key" | "version" | "create" | "mod" | "value";
+  /** @defaultValue "ascend" */
+  readonly order?: "ascend" | "descend";
+}
+
+const sortTargets = {
+  key: RangeRequest_SortTarget.KEY,
+  version: RangeRequest_SortTarget.VERSION,
+  create: RangeRequest_SortTarget.CREATE,
+  mod: RangeRequest_SortTarget.MOD,
+  value: RangeRequest_SortTarget.VALUE,
+} as const;
+
+/** The fields of a range request for an order. */
+export function rangeSort({ by, order = "ascend" }: RangeSort): Pick<Range, "sortOrder" | "sortTarget"> {
+  const sortTarget = sortTargets[by];
+  if (sortTarget === undefined) throw badOption("sort.by", Object.keys(sortTargets).join(", "), by);
+  if (order !== "ascend" && order !== "descend")
+    throw badOption("sort.order", '"ascend" or "descend"', order);
+  return {
+    sortTarget,
+    sortOrder: order === "ascend" ? RangeRequest_SortOrder.ASCEND : RangeRequest_SortOrder.DESCEND,
   };
 }

@@ -24,19 +24,19 @@ export interface CallOptions {
   readonly attemptTimeoutMs?: number;
 }
 
-/** @internal */
+/** */
 export interface RequestOptions extends CallOptions {
   /** Whether repeating a request that may have been carried out does no harm. */
   readonly idempotent: boolean;
 }
 
-/** @internal An answer, and the instant before its request was sent. */
+/** An answer, and the instant before its request was sent. */
 export interface Answer<T> {
   readonly response: T;
   readonly sentAt: number;
 }
 
-/** @internal Something to ask an endpoint, as often as need be. */
+/** Something to ask an endpoint, as often as need be. */
 export interface Question<T> {
   /** For errors and logs. */
   readonly name: string;

@@ -9,7 +9,7 @@ import type { Watch, WatchEvents, Watcher, WatchRequest } from "./watch.ts";
 const highWater = 1_024;
 
 /**
- * @internal The events of a watch as an iteration: nothing is lost, and a slow reader holds no memory. Throws
+ * The events of a watch as an iteration: nothing is lost, and a slow reader holds no memory. Throws
  * `BAD_OPTION` at once.
  */
 export function watchEvents(

@@ -30,14 +30,14 @@ export interface WatchEvents {
   readonly events: readonly Event[];
 }
 
-/** @internal Told in order; nothing after `canceled`. */
+/** Told in order; nothing after `canceled`. */
 export interface WatchListener {
   events(events: WatchEvents): void;
   /** The watch is over and cannot be resumed: its next revision is compacted, or it is not permitted. */
   canceled(error: EtcdError): void;
 }
 
-/** @internal */
+/** */
 export interface Watch {
   close(): void;
 }
@@ -69,7 +69,7 @@ class Follower {
 type Connection = OpenStream<MessageInitShape<typeof WatchRequestSchema>>;
 
 /**
- * @internal Many watches on one stream. The stream is opened when the first watch is, opened again on another
+ * Many watches on one stream. The stream is opened when the first watch is, opened again on another
  * endpoint when it breaks, and every watch then goes on at the revision after its last event.
  */
 export class Watcher {

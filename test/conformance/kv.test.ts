@@ -1,11 +1,6 @@
 import { expect, test } from "vitest";
 import { toBytes, toText } from "../../src/etcd/bytes.ts";
-import {
-  Compare_CompareResult,
-  Compare_CompareTarget,
-  RangeRequest_SortOrder,
-  RangeRequest_SortTarget,
-} from "../../src/etcd/gen/etcd_pb.ts";
+import { Compare_CompareResult, Compare_CompareTarget } from "../../src/etcd/gen/etcd_pb.ts";
 import { byCreation, created, deleteOp, putOp, rangeOp } from "../../src/etcd/ops.ts";
 import { onEveryStore } from "./stores.ts";
 
@@ -48,10 +43,9 @@ onEveryStore("kv", (store) => {
     const names = async (options: object): Promise<string[]> =>
       (await etcd.range(prefix, { prefix: true, ...options })).kvs.map(({ key }) => toText(key).slice(-1));
     expect(await names({})).toEqual(["a", "b", "c"]);
-    expect(await names({ sortTarget: RangeRequest_SortTarget.CREATE })).toEqual(["b", "a", "c"]);
+    expect(await names({ sort: { by: "create" } })).toEqual(["b", "a", "c"]);
     const newestFirst = {
-      sortTarget: RangeRequest_SortTarget.CREATE,
-      sortOrder: RangeRequest_SortOrder.DESCEND,
+      sort: { by: "create", order: "descend" },
     };
     expect(await names({ ...newestFirst, limit: 2 })).toEqual(["c", "a"]);
     expect(await names({ rangeEnd: `${prefix}c` })).toEqual(["a", "b"]);

@@ -1,7 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { toText } from "../../src/etcd/bytes.ts";
 import type { Etcd } from "../../src/etcd/etcd.ts";
-import { byCreation } from "../../src/etcd/ops.ts";
 import { detailsKey } from "../../src/member/details.ts";
 import { Member } from "../../src/member/member.ts";
 import { collect, notebook } from "../member/world.ts";
@@ -12,12 +11,7 @@ import { onEveryStore } from "./stores.ts";
 
 /** The ids in the line as etcd has them, the leader first. */
 async function lineOf(etcd: Etcd, election: string): Promise<string[]> {
-  const { key, sortOrder, sortTarget } = byCreation(`${election}/`);
-  const { kvs } = await etcd.range(key as Uint8Array, {
-    prefix: true,
-    sortOrder: sortOrder ?? 0,
-    sortTarget: sortTarget ?? 0,
-  });
+  const { kvs } = await etcd.range(`${election}/`, { prefix: true, sort: { by: "create" } });
   return kvs.map((kv) => toText(kv.value));
 }
 

@@ -32,7 +32,7 @@ export abstract class Program {
   readonly id: string;
   readonly etcd: Etcd;
   readonly transports: SimTransport[] = [];
-  /** Told that the watch lost something, or that the line was read anew. */
+  /** When the log told that the line is read anew. */
   rereadAt: number = Number.NEGATIVE_INFINITY;
   leaving = false;
   left = false;
@@ -127,7 +127,8 @@ export abstract class Program {
 
   #logger(): Logger {
     const note = (level: string, fields: object, message: string): void => {
-      if (/anew|missed a change|went back/.test(message)) this.rereadAt = this.simulation.now;
+      const { mismatches = 0 } = fields as { mismatches?: number };
+      if (/anew|went back/.test(message) || mismatches > 2) this.rereadAt = this.simulation.now;
       if (this.simulation.recording) this.simulation.note(`${this.id} ${level}: ${message} ${shown(fields)}`);
     };
     const quiet = (): void => {};

@@ -66,7 +66,7 @@ export class Simulation {
   readonly agenda: Agenda = new Agenda();
   readonly truth: Truth;
   readonly cluster: Cluster;
-  readonly slots: Slot[] = [];
+  readonly slots: (Slot | undefined)[] = [];
   readonly recording: boolean;
   readonly notes: string[] = [];
   readonly backups: Map<Fault, StoreSnapshot> = new Map();
@@ -168,7 +168,7 @@ export class Simulation {
   /** The process whose key is the first of the line. */
   leaderSlot(): number | undefined {
     const owner = this.#ownerOf(this.truth.line[0]);
-    const at = owner === undefined ? -1 : this.slots.findIndex(({ program }) => program === owner);
+    const at = owner === undefined ? -1 : this.slots.findIndex((slot) => slot?.program === owner);
     return at < 0 ? undefined : at;
   }
 
@@ -224,7 +224,7 @@ export class Simulation {
     if (!this.truth.everLed(key, token) && this.now > this.truth.restoredAt + this.ttlMs) {
       this.violation("never-led", `${program.id} is told that it leads with ${key}@${token}, which never was the first`);
     }
-    if (this.#over.has(`${key}@${token}`)) {
+    if (this.#over.has(this.#claim(key, token))) {
       this.violation("old-claim", `${program.id} leads again on ${key}@${token}, a claim that was over`);
     }
     const { history } = this.truth;
@@ -376,7 +376,7 @@ export class Simulation {
         continue;
       }
       const token = guard.targetUnion.value;
-      this.#over.add(`${key}@${token}`);
+      this.#over.add(this.#claim(key, token));
       for (const work of this.#works) {
         if (work.host === host && work.key === key && work.token === token && !work.program.deletesAtOnce) {
           this.violation("gave-up-early", `${host.name} deletes ${key}@${token} while its work still runs`);
@@ -461,6 +461,11 @@ export class Simulation {
 
   // What must hold
 
+  /** A claim to a key, within one history of the store. */
+  #claim(key: string, token: bigint): string {
+    return `${this.truth.history} ${key}@${token}`;
+  }
+
   #onRemoved({ key, by }: Removal): void {
     const who = typeof by === "string" ? by : by.name;
     this.note(`etcd: ${key.key} (${key.value}, token ${key.token}) is gone, by ${who}`);
@@ -491,7 +496,7 @@ export class Simulation {
       const before = this.#leading.get(program);
       if (before !== undefined && before.token !== term?.token) {
         this.#leading.delete(program);
-        this.#over.add(`${before.key}@${before.token}`);
+        this.#over.add(this.#claim(before.key, before.token));
         this.note(`${program.id} leads no more, token ${before.token}`);
       }
       if (term !== undefined) {
@@ -500,7 +505,7 @@ export class Simulation {
           leading = { program, token: term.token, key: term.key };
           this.#leading.set(program, leading);
           this.note(`${program.id} LEADS, token ${term.token}`);
-          if (this.#over.has(`${term.key}@${term.token}`)) {
+          if (this.#over.has(this.#claim(term.key, term.token))) {
             this.violation("revived", `${program.id} leads again on ${term.key}@${term.token}, a claim that was over`);
           }
         }
