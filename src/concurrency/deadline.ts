@@ -1,5 +1,5 @@
 /** How long before the end of the TTL a holder stops: clock rates, timers and scheduling are not exact. */
-export function marginMs(ttlMs: number): number {
+function marginMs(ttlMs: number): number {
   return Math.max(250, ttlMs * 0.02);
 }
 

@@ -151,6 +151,6 @@ async function deleteKey(session: Session, key: string, token: bigint): Promise<
 }
 
 /** The key of a candidate: the same as Go's `concurrency` package makes. */
-export function candidateKey(election: string, leaseId: bigint): string {
+function candidateKey(election: string, leaseId: bigint): string {
   return `${election}/${BigInt.asUintN(64, leaseId).toString(16)}`;
 }

@@ -58,7 +58,7 @@ interface Rule {
  * Every error of etcd 3.4 to 3.6, by its text: releases differ in the status they send with a text (a text
  * may come as `Unknown`), so the text comes first. Source: the list of gRPC errors in etcd's `rpctypes`.
  */
-export const rules: readonly Rule[] = [
+const rules: readonly Rule[] = [
   // Trouble in the cluster: another member, or the same one a moment later, will do.
   { says: "etcdserver: no leader", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE", refused: true },
   { says: "etcdserver: not leader", remedy: "next-endpoint", code: "ETCD_UNAVAILABLE", refused: true },

@@ -34,10 +34,12 @@ export function created(key: Bytes, revision: bigint): Compare {
   };
 }
 
+/** Puts a key, in a transaction. */
 export function putOp(key: Bytes, value: Bytes, lease: bigint = 0n): Op {
   return { request: { case: "requestPut", value: { key: toBytes(key), value: toBytes(value), lease } } };
 }
 
+/** Deletes a key, in a transaction. */
 export function deleteOp(key: Bytes): Op {
   return { request: { case: "requestDeleteRange", value: { key: toBytes(key) } } };
 }
