@@ -357,17 +357,22 @@ export class Etcd implements AsyncDisposable {
     const { token } = authentication;
     const openTimeoutFactor = peer.transport.connected ? 1 : 2;
     const stream = peer.transport.stream(method, this.#requests.metadata(), listener);
+    let sentAt = this.clock.now();
     return {
       endpoint: peer.endpoint.name,
       openTimeoutFactor,
-      send: (message) => stream.send(message),
+      send: (message) => {
+        sentAt = this.clock.now();
+        stream.send(message);
+      },
       cancel: () => stream.cancel(),
       succeeded: () => pool.succeeded(peer),
       failed: (status) => {
         if (classify(status).remedy === "authenticate") authentication.refused(token);
         pool.failed(peer, status);
       },
-      stalled: () => pool.timedOut(peer, silence(this.attemptTimeoutMs * openTimeoutFactor)),
+      // The owner's patience is its own: what counts is when it last asked.
+      stalled: () => pool.timedOut(peer, silence(this.clock.now() - sentAt), sentAt),
       onMove: (move) => pool.host({ peer, move }),
     };
   }

@@ -11,8 +11,9 @@ export class Peer {
   #closed = false;
   /** What it said last, if that was no answer. */
   lastFailure: RpcStatus | undefined;
-  /** Time limits that passed without an answer, since the last one. */
+  /** Time limits that passed one after the other without an answer, since the last one; and when the last one passed. */
   timeouts = 0;
+  timedOutAt: number = Number.NEGATIVE_INFINITY;
   /** Connections dropped on suspicion since the last answer, and when the next may be. */
   reconnects = 0;
   nextReconnectAt = 0;
@@ -97,12 +98,15 @@ export class Pool {
   /**
    * The endpoint let a time limit pass. A connection that looks open and carries nothing (a network that drops
    * packets, and then no longer does) recovers only when TCP tries again, seconds later; a new one works at once.
-   * Rarer and rarer, so that an overloaded cluster is not stormed.
+   * Rarer and rarer, so that an overloaded cluster is not stormed; and not for many requests that one slow spell held
+   * up together: a second one counts only if it was sent after the first had been given up.
    */
-  timedOut(peer: Peer, status: RpcStatus): void {
+  timedOut(peer: Peer, status: RpcStatus, sentAt: number): void {
     this.failed(peer, status);
-    peer.timeouts++;
+    if (sentAt < peer.timedOutAt) return;
     const now = this.#clock.now();
+    peer.timeouts++;
+    peer.timedOutAt = now;
     if (peer.timeouts < 2 || now < peer.nextReconnectAt) return;
     const pause = Math.min(
       longestReconnectPauseMs,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { DescMessage, DescMethodUnary, MessageInitShape, MessageShape } from "@bufbuild/protobuf";
 import type { Clock } from "../clock.ts";
 import { badOption, closedError } from "../errors.ts";
@@ -53,7 +54,12 @@ type Outcome<T> =
   | { readonly at: "answered"; readonly answer: Answer<T> }
   | { readonly at: "failed"; readonly status: RpcStatus; readonly mayHaveApplied: boolean }
   /** The endpoint let its time pass. */
-  | { readonly at: "silent"; readonly status: RpcStatus; readonly mayHaveApplied: boolean };
+  | {
+      readonly at: "silent";
+      readonly status: RpcStatus;
+      readonly mayHaveApplied: boolean;
+      readonly sentAt: number;
+    };
 
 interface AttemptOptions {
   readonly signal: AbortSignal;
@@ -90,6 +96,8 @@ export class Requests {
     this.clock = clock;
     this.logger = logger;
     this.attemptTimeoutMs = attemptTimeoutMs;
+    // Every request under way listens to it, which is no leak: Node.js warns from the eleventh on.
+    setMaxListeners(0, this.#closed.signal);
     this.history = new History(logger);
     this.authentication = new Authentication(user, async (credentials) => {
       const question = { ...unary(Auth.method.authenticate, credentials), anonymous: true };
@@ -143,7 +151,7 @@ export class Requests {
           { endpoint: peer.endpoint.name, request: question.name, status },
           "etcd attempt failed",
         );
-        if (outcome.at === "silent") this.pool.timedOut(peer, status);
+        if (outcome.at === "silent") this.pool.timedOut(peer, status, outcome.sentAt);
         else if (remedy === "next-endpoint") this.pool.failed(peer, status);
         else peer.lastFailure = status;
 
@@ -194,7 +202,7 @@ export class Requests {
         settle();
         const mayHaveApplied = sent();
         call.cancel();
-        resolve({ at: "silent", status: silence(patience), mayHaveApplied });
+        resolve({ at: "silent", status: silence(patience), mayHaveApplied, sentAt });
       });
       call.response.then(
         (response) => {

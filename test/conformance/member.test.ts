@@ -61,10 +61,12 @@ onEveryStore("members", (store) => {
       expect([a, b].filter(({ role }) => role === "leader")).toHaveLength(1);
     });
     expect(term?.signal.aborted).toBe(true);
-    const details = await etcd.range(`_succession/v1/${encodeURIComponent(election)}/members/`, {
-      prefix: true,
+    // They are stored behind the key, not with it.
+    await eventually(async () => {
+      const prefix = `_succession/v1/${encodeURIComponent(election)}/members/`;
+      const { kvs } = await etcd.range(prefix, { prefix: true });
+      expect(kvs.map((kv) => JSON.parse(toText(kv.value)).id).toSorted()).toEqual(["a", "b"]);
     });
-    expect(details.kvs.map((kv) => JSON.parse(toText(kv.value)).id).toSorted()).toEqual(["a", "b"]);
     await Promise.all([a.leave(), b.leave()]);
   });
 

@@ -78,11 +78,10 @@ describe.runIf(process.platform === "linux")("killed at any moment it leaves not
     await moment(demo);
     const pids = [demo.pid, ...descendants(demo.pid)];
     const ports = pids.flatMap(listeningPorts);
-    const start = performance.now();
     const { code } = await demo.kill(signal);
     if (signal !== "SIGKILL") expect(code).toBe(0);
-    await eventually(() => expect(pids.filter(isAlive)).toEqual([]), { timeoutMs: 2_000 });
-    expect(performance.now() - start).toBeLessThan(2_000);
+    // A member killed while Node.js still loads it notices that its parent is gone when it has loaded.
+    await eventually(() => expect(pids.filter(isAlive)).toEqual([]), { timeoutMs: 10_000 });
     expect(ports.length).toBeGreaterThan(0);
     // The last thread of a killed process closes its ports, a moment after the first is seen dead.
     await eventually(async () => {

@@ -47,6 +47,8 @@ export class FakeEtcd {
   readonly clock: ManualClock = new ManualClock();
   readonly asked: Asked[] = [];
   readonly streams: ServedStream[] = [];
+  /** The endpoints whose connections the client dropped, in order. */
+  readonly reconnected: string[] = [];
   readonly #reply: (asked: Asked) => Reply | Promise<Reply>;
 
   constructor(reply: (asked: Asked) => Reply | Promise<Reply> = () => "silence") {
@@ -122,7 +124,7 @@ export class FakeEtcd {
           },
         };
       },
-      reconnect: () => {},
+      reconnect: () => void fake.reconnected.push(endpoint),
       close: () => {},
     };
   }

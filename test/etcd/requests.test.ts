@@ -244,3 +244,74 @@ test("an id of the caller's that exists is not taken for his lease", async () =>
   const grant = etcd.client().leaseGrant(5, { leaseId: 9n });
   expect(await after(etcd, 500, grant)).toMatchObject({ code: "ETCD_REFUSED", mayHaveApplied: true });
 });
+
+test("many requests that one slow spell holds up do not cost a connection that may be well", async () => {
+  const etcd = new FakeEtcd();
+  const client = etcd.client({ endpoints: ["a:1"] });
+  const spell = Array.from({ length: 100 }, () => client.put("a", "b").catch(() => {}));
+  await etcd.clock.advance(500);
+  await Promise.all(spell);
+  expect(etcd.reconnected).toEqual([]);
+});
+
+test("a connection that stays silent for a second request is dropped, then rarer and rarer", async () => {
+  const etcd = new FakeEtcd();
+  const client = etcd.client({ endpoints: ["a:1"] });
+  const range = client.range("a", { timeoutMs: 60_000 }).catch(() => {});
+  await etcd.clock.advance(1_200);
+  expect(etcd.reconnected).toEqual(["a:1"]);
+  await etcd.clock.advance(60_000);
+  await range;
+  expect(etcd.reconnected.length).toBeGreaterThan(3);
+  expect(etcd.reconnected.length).toBeLessThan(9);
+});
+
+test("a stream that stalls twice, by a patience of its own, has its connection dropped", async () => {
+  const etcd = new FakeEtcd();
+  const client = etcd.client({ endpoints: ["a:1"], attemptTimeoutMs: 2_000 });
+  const stream = client.openStream(Lease.method.leaseKeepAlive, { message: () => {}, end: () => {} });
+  for (let round = 0; round < 2; round++) {
+    stream.send({ ID: 1n });
+    await etcd.clock.advance(800);
+    stream.stalled();
+  }
+  expect(etcd.reconnected).toEqual(["a:1"]);
+});
+
+test("an answer in between shows that the connection is well", async () => {
+  let slow = false;
+  const etcd = new FakeEtcd(() => (slow ? "silence" : ok));
+  const client = etcd.client({ endpoints: ["a:1"] });
+  for (let round = 0; round < 5; round++) {
+    slow = true;
+    const put = client.put("a", "b").catch(() => {});
+    await etcd.clock.advance(500);
+    await put;
+    slow = false;
+    await client.range("a");
+  }
+  expect(etcd.reconnected).toEqual([]);
+});
+
+test("a hundred requests and watches at once bring no warning about a leak", async () => {
+  const warnings: Error[] = [];
+  const onWarning = (warning: Error): void => void warnings.push(warning);
+  process.on("warning", onWarning);
+  const etcd = new FakeEtcd();
+  const client = etcd.client();
+  const requests = Array.from({ length: 100 }, () => client.range("a").catch(() => {}));
+  const watches = Array.from({ length: 100 }, () =>
+    client
+      .watch({ key: "a" })
+      [Symbol.asyncIterator]()
+      .next()
+      .catch(() => {}),
+  );
+  await etcd.clock.advance(100);
+  await client.close();
+  await Promise.all([...requests, ...watches]);
+  // Node.js emits warnings in a later turn.
+  await new Promise((resolve) => setImmediate(resolve));
+  process.removeListener("warning", onWarning);
+  expect(warnings).toEqual([]);
+});

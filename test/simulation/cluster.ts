@@ -129,9 +129,9 @@ export class Cluster {
 
   /** The disk is full. */
   fill(): () => void {
-    if (this.#noSpace++ === 0) this.#alarm(AlarmRequest_AlarmAction.ACTIVATE);
+    if (this.#noSpace++ === 0) this.#alarm();
     return () => {
-      if (--this.#noSpace === 0) this.#alarm(AlarmRequest_AlarmAction.DEACTIVATE);
+      if (--this.#noSpace === 0) this.#alarm();
     };
   }
 
@@ -148,16 +148,18 @@ export class Cluster {
     if (otherCluster) {
       this.store.close();
       this.store = new Store({ clock: this.#clock });
-      if (this.#noSpace > 0) this.#alarm(AlarmRequest_AlarmAction.ACTIVATE);
     } else if (this.#paused > 0) this.store.resume();
     this.truth.as("restore", () => this.store.restore(snapshot));
     this.truth.restored(this.store);
     if (this.#paused > 0) this.store.pause();
+    if (otherCluster) this.#alarm();
   }
 
-  #alarm(action: AlarmRequest_AlarmAction): void {
+  #alarm(): void {
+    const { ACTIVATE, DEACTIVATE } = AlarmRequest_AlarmAction;
+    const action = this.#noSpace > 0 ? ACTIVATE : DEACTIVATE;
     // An outage refuses this, too; an operator would try again.
-    if (this.paused) this.hold(() => this.#alarm(action));
+    if (this.paused) this.hold(() => this.#alarm());
     else this.store.alarm({ action, alarm: AlarmType.NOSPACE, memberId: 1n });
   }
 

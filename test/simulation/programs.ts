@@ -25,6 +25,13 @@ export interface Work {
   abortedAt: number | undefined;
 }
 
+/** What a program that leads says of it. */
+export interface Claim {
+  readonly token: bigint;
+  readonly key: string;
+  readonly remainingMs: number;
+}
+
 /** What runs in a process. */
 export abstract class Program {
   readonly simulation: Simulation;
@@ -59,7 +66,7 @@ export abstract class Program {
   }
 
   /** The term, while the program says that it leads. */
-  abstract leads(): { readonly token: bigint; readonly key: string } | undefined;
+  abstract leads(): Claim | undefined;
   abstract start(): void;
   abstract leave(): void;
   /** How it stands, for people. */
@@ -68,6 +75,11 @@ export abstract class Program {
   /** Whether it wants to stand in line now. */
   get standing(): boolean {
     return !this.leaving;
+  }
+
+  /** Whether it lets others have their turn, because its own work ended: up to half a minute. */
+  get resting(): boolean {
+    return false;
   }
 
   /** Whether the key goes with the claim, whatever the work does. */
@@ -181,7 +193,7 @@ export class MemberProgram extends Program {
     );
   }
 
-  leads(): { readonly token: bigint; readonly key: string } | undefined {
+  leads(): Claim | undefined {
     const { member } = this;
     if (member === undefined || member.role !== "leader") return undefined;
     return member.term;
@@ -190,6 +202,11 @@ export class MemberProgram extends Program {
   leave(): void {
     this.leaving = true;
     if (this.member !== undefined) this.#leave(this.member);
+  }
+
+  override get resting(): boolean {
+    const { member, last } = this;
+    return member?.phase === "outside" && (last?.cause === "finished" || last?.cause === "failed");
   }
 
   describe(): string {
@@ -228,7 +245,7 @@ export class CampaignProgram extends Program {
     });
   }
 
-  leads(): { readonly token: bigint; readonly key: string } | undefined {
+  leads(): Claim | undefined {
     const term = this.#term;
     return term !== undefined && term.remainingMs > 0 ? term : undefined;
   }

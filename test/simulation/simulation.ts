@@ -11,7 +11,7 @@ import { Cluster } from "./cluster.ts";
 import { troubles } from "./faults.ts";
 import { Host } from "./host.ts";
 import { Link, type Monitor } from "./network.ts";
-import { CampaignProgram, MemberProgram, ObserverProgram, type Program, type Work } from "./programs.ts";
+import { CampaignProgram, type Claim, MemberProgram, ObserverProgram, type Program, type Work } from "./programs.ts";
 import { Random, seedOf } from "./random.ts";
 import type { Fault, FaultKind, Scenario } from "./story.ts";
 import { glance, within } from "./time-source.ts";
@@ -511,6 +511,7 @@ export class Simulation {
         }
         now.push(leading);
         this.#checkKey(leading);
+        this.#checkClaim(program, term);
         const claim = this.#mustStandBy.get(program);
         if (claim === `${term.key}@${term.token}` && host.caughtUp) {
           this.violation("knew-and-led", `${program.id} was told that ${claim} is gone, and still leads`);
@@ -540,6 +541,18 @@ export class Simulation {
     const by = removal === undefined ? "nobody" : typeof removal.by === "string" ? removal.by : removal.by.name;
     const rule = by === "etcd" ? "lease-outlived" : by === "operator" || by === "restore" ? "key-outlived" : "no-key";
     this.violation(rule, `${program.id} leads with ${key}@${token}, which ${by} removed ${(this.now - (removal?.at ?? 0)).toFixed(1)} ms ago`);
+  }
+
+  /** Nobody may count on his lease for longer than etcd has promised, even if nothing comes of it. */
+  #checkClaim({ host, id, deletesAtOnce }: Program, { token, key, remainingMs }: Claim): void {
+    const lease = this.cluster.leases.get(this.#leaseOf(key));
+    if (lease === undefined) return;
+    // A member's claim ends so long before its proof does.
+    const stopTimeoutMs = deletesAtOnce ? 0 : lease.ttlMs / 10;
+    const over = this.now + (remainingMs + stopTimeoutMs) / host.rate - (lease.renewedAt + lease.ttlMs);
+    if (over > 0) {
+      this.violation("over-claimed", `${id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`);
+    }
   }
 
   #checkChanges(program: MemberProgram): void {
@@ -602,7 +615,8 @@ export class Simulation {
   /** What is still missing to be well: nothing, if undefined. */
   #missing(): string | undefined {
     const { line } = this.truth;
-    const standing = [...this.#programs].filter((program) => program.standing && program.host.alive);
+    const standing = [...this.#programs].filter((program) => program.standing && program.host.alive && !program.resting);
+    if (standing.length === 0) return undefined;
     const leaders = standing.filter((program) => glance(program.host, () => program.leads()) !== undefined);
     if (leaders.length !== 1) return `${leaders.length} lead: ${standing.map((each) => `${each.id} ${each.describe()}`).join(", ")}`;
     const [leader] = leaders as [Program];
