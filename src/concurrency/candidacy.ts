@@ -139,6 +139,9 @@ export class Candidacy implements OwnCandidate {
             `${place.key} exists and hangs on another lease`,
           );
         }
+        // A key that was given up is never taken up again: that it stands anew shows a store that went back.
+        if (own.createRevision <= place.gone) session.end("store-restored");
+        assertAlive(session);
         line.seed(kvs, revision, sentAt);
         const position = kvs.indexOf(own);
         return new Candidacy({ session, place, line, own, sentAt, stopTimeoutMs, position });
@@ -220,6 +223,10 @@ export class Candidacy implements OwnCandidate {
 
   keyMissing(): void {
     this.end("key-gone");
+  }
+
+  storeWentBack(): void {
+    this.session.end("store-restored");
   }
 
   keySeenBehind(sentAt: number): void {

@@ -36,6 +36,8 @@ export interface OwnCandidate {
   keySeen(sentAt: number): void;
   /** A linearizable read did not find it. */
   keyMissing(): void;
+  /** What was read cannot follow what was known. */
+  storeWentBack(): void;
   /** The read found it, and, no older than the view, a candidate that was created before it. */
   keySeenBehind(sentAt: number): void;
 }
@@ -219,7 +221,9 @@ export class Line implements Audited {
           if (!this.#own.has(each)) continue;
           const kv = seen.get(each.key);
           // One that somebody put anew without our lease would outlive us: it is not ours any more.
-          if (kv?.createRevision !== each.token || kv.lease !== each.leaseId) each.keyMissing();
+          // In one history a key is never found with an older create revision than it had.
+          if (kv !== undefined && kv.createRevision < each.token) each.storeWentBack();
+          else if (kv?.createRevision !== each.token || kv.lease !== each.leaseId) each.keyMissing();
           else if (first !== undefined && first < each.token && revision >= this.#revision)
             each.keySeenBehind(sentAt);
           else each.keySeen(sentAt);

@@ -22,7 +22,6 @@ export class Place {
   readonly key: string;
   /** The last candidacy, until its key is surely gone. */
   candidacy: Candidacy | undefined;
-  /** The token of the last key that is surely gone. */
   #gone = 0n;
   #joins = 0;
   #users = 0;
@@ -45,6 +44,11 @@ export class Place {
       session.places.set(election, place);
     }
     return place;
+  }
+
+  /** The token of the last key that is surely gone: no key so old can stand again. */
+  get gone(): bigint {
+    return this.#gone;
   }
 
   /** Runs tasks one after another. */
