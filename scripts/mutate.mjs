@@ -267,7 +267,7 @@ const mutations = [
 ];
 
 const chosen = mutations.filter(({ name }) => name.includes(values.only));
-const folder = join(root, "node_modules", ".cache", `mutate-${process.pid}`);
+const folder = join(root, ".cache", `mutate-${process.pid}`);
 // Checked first, so that a text that has moved is told at once.
 for (const { name, edits } of mutations) mutated(name, edits);
 try {
