@@ -50,6 +50,7 @@ const mutations = [
         "if (kv?.createRevision !== each.token || kv.lease !== each.leaseId) each.keyMissing();",
         "if (kv?.createRevision !== each.token || kv.lease !== each.leaseId) continue;",
       ],
+      ["src/concurrency/line.ts", "        this.#compare(kvs[0], revision, known, sentAt);\n", ""],
     ],
   },
   {
@@ -252,16 +253,6 @@ const mutations = [
     edits: [
       ["src/concurrency/candidacy.ts", '    if (own === undefined) {\n      this.end("key-gone");\n      return;\n    }\n', "    if (own === undefined) return;\n"],
       ["src/concurrency/candidacy.ts", '  keyMissing(): void {\n    this.end("key-gone");\n  }', "  keyMissing(): void {}"],
-    ],
-  },
-  {
-    name: "a lost session is not taken for the end of the candidacy",
-    edits: [
-      [
-        "src/concurrency/candidacy.ts",
-        '    this.#forgets.push(onAbort(of.session.signal, () => this.end(of.session.endCause ?? "closed")));\n',
-        "",
-      ],
     ],
   },
 ];

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { create } from "@bufbuild/protobuf";
 import {
   type Auth,
@@ -27,6 +28,8 @@ export function kvHandlers(store: Store): ServiceHandlers<typeof KV> {
 
 /** `closing` ends the streams: the store has nothing to end them by. */
 export function leaseHandlers(store: Store, closing: AbortSignal): ServiceHandlers<typeof Lease> {
+  // One listener a stream: hundreds of clients are no leak.
+  setMaxListeners(0, closing);
   return {
     leaseGrant: (request) => store.leaseGrant(request),
     leaseRevoke: (request) => store.leaseRevoke(request),

@@ -11,7 +11,7 @@ import { Cluster } from "./cluster.ts";
 import { troubles } from "./faults.ts";
 import { Host } from "./host.ts";
 import { Link, type Monitor } from "./network.ts";
-import { CampaignProgram, type Claim, MemberProgram, ObserverProgram, type Program, type Work } from "./programs.ts";
+import { CampaignProgram, MemberProgram, ObserverProgram, type Program, type Work } from "./programs.ts";
 import { Random, seedOf } from "./random.ts";
 import type { Fault, FaultKind, Scenario } from "./story.ts";
 import { glance, within } from "./time-source.ts";
@@ -49,12 +49,13 @@ interface Leading {
   readonly program: Program;
   readonly token: bigint;
   readonly key: string;
+  readonly lease: bigint;
 }
 
-/** A watch as its client asked for it. */
+/** A watch of a process, across all the streams that it has been on. */
 interface FollowedWatch {
-  readonly host: Host;
-  last: bigint | undefined;
+  /** The last revision of which it was told, or the one before its first. */
+  last: bigint;
 }
 
 /** How long the machine may let a process act after its sleep: the product's timers nap that long. */
@@ -75,12 +76,13 @@ export class Simulation {
   readonly #links = new Map<string, Link>();
   /** Everybody who ran, until he is gone. */
   readonly #programs = new Set<Program>();
+  readonly #byHost = new Map<Host, Program>();
   readonly #works = new Set<Work>();
   readonly #leading = new Map<Program, Leading>();
   /** Claims that are over: a role that went, or a key whose deletion was sent. */
   readonly #over = new Set<string>();
   readonly #faults: Partial<Record<FaultKind, number>> = {};
-  readonly #watches = new WeakMap<object, Map<bigint, bigint | undefined>>();
+  readonly #watches = new WeakMap<object, Map<bigint, FollowedWatch>>();
   readonly #followed = new Map<string, FollowedWatch>();
   readonly #knownRevision = new WeakMap<Program, { revision: bigint; cluster: bigint }>();
   readonly #askedAt = new WeakMap<object, { revision: bigint; cluster: bigint }>();
@@ -185,6 +187,7 @@ export class Simulation {
     const program = glance(host, () => new Kind(this, host, at, id));
     this.slots[at] = { kind, program, incarnation };
     this.#programs.add(program);
+    this.#byHost.set(host, program);
     this.note(`${id} starts`);
     host.deliver("orders", () => program.start());
   }
@@ -201,6 +204,7 @@ export class Simulation {
 
   #gone(program: Program): void {
     this.#programs.delete(program);
+    this.#byHost.delete(program.host);
     this.#leading.delete(program);
     for (const work of this.#works) if (work.program === program) this.#works.delete(work);
   }
@@ -213,8 +217,7 @@ export class Simulation {
   /** Who put a key, by its lease. */
   #ownerOf(key: TrueKey | undefined): Program | undefined {
     const owner = key === undefined ? undefined : this.cluster.leases.get(key.lease)?.owner;
-    for (const program of this.#programs) if (program.host === owner) return program;
-    return undefined;
+    return typeof owner === "object" ? this.#byHost.get(owner) : undefined;
   }
 
   workStarted(work: Work): void {
@@ -274,7 +277,7 @@ export class Simulation {
     for (const fault of scenario.faults) this.#schedule(fault);
     const poll = (): void => {
       this.#pollSettled();
-      agenda.at(this.now + 100, poll);
+      agenda.at(this.now + 250, poll);
     };
     agenda.at(scenario.quietAt, () => {
       // A restore may have brought them back.
@@ -349,8 +352,7 @@ export class Simulation {
   // What the processes send and hear
 
   #programOf(host: Host): Program | undefined {
-    for (const program of this.#programs) if (program.host === host) return program;
-    return undefined;
+    return this.#byHost.get(host);
   }
 
   #sent(host: Host, method: string, request: unknown, stream: object | undefined): void {
@@ -395,17 +397,18 @@ export class Simulation {
     if (requestUnion.case === "cancelRequest") watches.delete(requestUnion.value.watchId);
     if (requestUnion.case !== "createRequest") return;
     const { watchId, startRevision, key } = requestUnion.value;
-    watches.set(watchId, startRevision);
     const name = `${host.name} ${toText(key)} ${watchId}`;
     const known = this.#followed.get(name);
+    const followed = known ?? { last: startRevision - 1n };
+    watches.set(watchId, followed);
     if (known === undefined) {
       const program = this.#programOf(host);
       const read = program === undefined ? undefined : this.#knownRevision.get(program);
       if (read !== undefined && startRevision > read.revision + 1n) {
         this.violation("watch-too-late", `${host.name} watches from ${startRevision}, having read ${read.revision}`);
       }
-      this.#followed.set(name, { host, last: startRevision - 1n });
-    } else if (known.last !== undefined && startRevision > known.last + 1n) {
+      this.#followed.set(name, followed);
+    } else if (startRevision > known.last + 1n) {
       this.violation("watch-too-late", `${host.name} goes on at ${startRevision} after ${known.last}`);
     }
   }
@@ -434,23 +437,19 @@ export class Simulation {
   }
 
   #heardWatch(host: Host, response: WatchResponse, stream: object): void {
-    const watches = this.#watches.get(stream);
-    if (watches === undefined || !watches.has(response.watchId)) return;
+    const followed = this.#watches.get(stream)?.get(response.watchId);
+    if (followed === undefined || response.events.length === 0) return;
+    const program = this.#programOf(host);
+    const leading = program === undefined ? undefined : this.#leading.get(program);
     for (const { type, kv } of response.events) {
       if (kv === undefined) continue;
-      const name = toText(kv.key);
-      const program = this.#programOf(host);
-      const leading = program === undefined ? undefined : this.#leading.get(program);
-      const lost = type === Event_EventType.DELETE || kv.lease !== this.#leaseOf(name);
-      if (program !== undefined && leading?.key === name && kv.modRevision > leading.token && lost) {
+      if (program === undefined || leading?.key !== toText(kv.key) || kv.modRevision <= leading.token) continue;
+      if (type === Event_EventType.DELETE || kv.lease !== leading.lease) {
         this.#mustStandBy.set(program, `${leading.key}@${leading.token}`);
       }
     }
     const last = response.events.at(-1)?.kv?.modRevision;
-    if (last === undefined || response.fragment) return;
-    for (const [key, followed] of this.#followed) {
-      if (followed.host === host && key.endsWith(` ${response.watchId}`)) followed.last = last;
-    }
+    if (last !== undefined && !response.fragment) followed.last = last;
   }
 
   /** The lease that a key's name stands for. */
@@ -502,7 +501,7 @@ export class Simulation {
       if (term !== undefined) {
         let leading = this.#leading.get(program);
         if (leading === undefined) {
-          leading = { program, token: term.token, key: term.key };
+          leading = { program, token: term.token, key: term.key, lease: this.#leaseOf(term.key) };
           this.#leading.set(program, leading);
           this.note(`${program.id} LEADS, token ${term.token}`);
           if (this.#over.has(this.#claim(term.key, term.token))) {
@@ -511,7 +510,7 @@ export class Simulation {
         }
         now.push(leading);
         this.#checkKey(leading);
-        this.#checkClaim(program, term);
+        this.#checkClaim(leading, glance(host, () => term.remainingMs));
         const claim = this.#mustStandBy.get(program);
         if (claim === `${term.key}@${term.token}` && host.caughtUp) {
           this.violation("knew-and-led", `${program.id} was told that ${claim} is gone, and still leads`);
@@ -519,7 +518,7 @@ export class Simulation {
       }
       if (program instanceof MemberProgram) this.#checkChanges(program);
     }
-    this.#mustStandBy.clear();
+    if (this.#mustStandBy.size > 0) this.#mustStandBy.clear();
     this.#checkOverlap(now);
     this.#checkWorks();
     this.#checkedAt = this.now;
@@ -544,14 +543,15 @@ export class Simulation {
   }
 
   /** Nobody may count on his lease for longer than etcd has promised, even if nothing comes of it. */
-  #checkClaim({ host, id, deletesAtOnce }: Program, { token, key, remainingMs }: Claim): void {
-    const lease = this.cluster.leases.get(this.#leaseOf(key));
+  #checkClaim({ program, token, key, lease: id }: Leading, remainingMs: number): void {
+    const lease = this.cluster.leases.get(id);
     if (lease === undefined) return;
+    const { host, deletesAtOnce } = program;
     // A member's claim ends so long before its proof does.
     const stopTimeoutMs = deletesAtOnce ? 0 : lease.ttlMs / 10;
     const over = this.now + (remainingMs + stopTimeoutMs) / host.rate - (lease.renewedAt + lease.ttlMs);
     if (over > 0) {
-      this.violation("over-claimed", `${id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`);
+      this.violation("over-claimed", `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`);
     }
   }
 

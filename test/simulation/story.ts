@@ -7,7 +7,7 @@ const weights = {
   stall: 4,
   suspend: 4,
   crash: 4,
-  leave: 2,
+  leave: 3,
   // The network of one process
   cut: 5,
   "cut-one": 3,
@@ -28,14 +28,14 @@ const weights = {
   outage: 2,
   compaction: 3,
   "no-space": 2,
-  "auth-expiry": 3,
+  "auth-expiry": 6,
   // Operators
   "delete-key": 4,
   "delete-two": 3,
   "delete-prefix": 2,
   "revoke-lease": 3,
   "overwrite-key": 3,
-  stranger: 2,
+  stranger: 3,
   restore: 2,
   "other-cluster": 2,
 } as const;
@@ -92,9 +92,10 @@ export function scenarioOf(seed: number): Scenario {
   const auth = random.chance(0.5);
   const faults: Fault[] = [];
   let at = random.between(500, 4_000);
-  const count = 9 + random.below(6);
+  const count = 9 + random.below(4);
   while (faults.length < count) {
-    faults.push(faultAt(random, at, ttlSeconds * 1_000, auth));
+    if (random.chance(0.12)) faults.push(...pairAt(random, at, ttlSeconds * 1_000));
+    else faults.push(faultAt(random, at, ttlSeconds * 1_000, auth));
     // Some come together, some when all is well again.
     at += random.chance(0.45) ? random.between(0, 600) : random.between(500, 1_300 * ttlSeconds);
   }
@@ -122,10 +123,45 @@ function faultAt(random: Random, at: number, ttlMs: number, auth: boolean): Faul
     kind,
     at: Math.round(at),
     forMs: Math.round(lengthOf(kind, random, ttlMs)),
-    leader: random.chance(0.7),
+    leader: random.chance(0.75),
     x: random.next(),
     y: random.next(),
   };
+}
+
+/** Two troubles that are worse together: what the one does, the other hides. */
+function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
+  const fault = (kind: FaultKind, after: number, forMs: number): Fault => ({
+    kind,
+    at: Math.round(at + after),
+    forMs: Math.round(forMs),
+    leader: true,
+    x: random.next(),
+    y: 0.5 + random.next() / 2,
+  });
+  const soon = random.between(100, 800);
+  switch (random.below(4)) {
+    case 0: {
+      // The leader's key goes, and its watch is deaf.
+      const kind = random.pick(["delete-key", "overwrite-key", "delete-two"] as const);
+      return [fault("starve", 0, random.between(2, 3) * ttlMs), fault(kind, soon, random.between(0.5, 2) * ttlMs)];
+    }
+    case 1:
+      // An answer that is on its way while the process is stopped over its deadline.
+      return [
+        fault("delay", 0, 2 * ttlMs),
+        fault("stop", random.between(0.3, 1) * ttlMs, random.between(0.5, 0.9) * ttlMs),
+      ];
+    case 2:
+      // A renewal that etcd has carried out, and nobody heard of.
+      return [fault("half-open-in", 0, random.between(0.8, 1.4) * ttlMs), fault("crash", soon, ttlMs)];
+    default:
+      // Cut off, and then nothing of it moves.
+      return [
+        fault("cut", 0, random.between(1, 2) * ttlMs),
+        fault("suspend", random.between(0.2, 0.9) * ttlMs, random.between(0.2, 1.5) * ttlMs),
+      ];
+  }
 }
 
 function draw(random: Random): FaultKind {
