@@ -29,7 +29,11 @@ const mutations = [
   {
     name: "deadlines count from the receive time",
     edits: [
-      ["src/concurrency/session.ts", "provenUntil(sentAt, ttlMs));", "provenUntil(this.#clock.now(), ttlMs));"],
+      [
+        "src/concurrency/session.ts",
+        "provenUntil(sentAt, ttlMs));",
+        "provenUntil(this.#clock.now(), ttlMs));",
+      ],
       [
         "src/concurrency/candidacy.ts",
         "this.#keySeenAt = Math.max(this.#keySeenAt, sentAt);",
@@ -120,7 +124,11 @@ const mutations = [
         "      connection.stalled();\n",
         "      if (this.#sent.length < 4) return this.#send();\n      connection.stalled();\n",
       ],
-      ["src/concurrency/renewal.ts", "const sentAt = this.#sent.shift();", "const sentAt = this.#sent.pop();"],
+      [
+        "src/concurrency/renewal.ts",
+        "const sentAt = this.#sent.shift();",
+        "const sentAt = this.#sent.pop();",
+      ],
     ],
   },
   {
@@ -131,7 +139,11 @@ const mutations = [
         "    this.checkDeadline();\n    for (const { candidacy } of this.places.values()) candidacy?.checkDeadline();\n",
         "",
       ],
-      ["src/concurrency/candidacy.ts", "    this.checkDeadline();\n    if (this.#endCause", "    if (this.#endCause"],
+      [
+        "src/concurrency/candidacy.ts",
+        "    this.checkDeadline();\n    if (this.#endCause",
+        "    if (this.#endCause",
+      ],
     ],
   },
   {
@@ -160,11 +172,7 @@ const mutations = [
   {
     name: "a key is led on after its delete was sent",
     edits: [
-      [
-        "src/concurrency/election.ts",
-        '    candidacy.end("resigned");\n',
-        "",
-      ],
+      ["src/concurrency/election.ts", '    candidacy.end("resigned");\n', ""],
       [
         "src/concurrency/candidacy.ts",
         '  release(options: CallOptions = {}): Promise<void> {\n    this.end("resigned");\n',
@@ -211,11 +219,15 @@ const mutations = [
           "    );\n" +
           "    this.#watch = this.#shared.watcher.open(\n",
       ],
-      ["src/concurrency/line.ts", "  #watch: Watch | undefined;\n", "  #watch: Watch | undefined;\n  #own2: Watch | undefined;\n"],
       [
         "src/concurrency/line.ts",
-        "    this.#left.abort(closedError(\"the line\"));\n",
-        "    this.#left.abort(closedError(\"the line\"));\n    this.#own2?.close();\n",
+        "  #watch: Watch | undefined;\n",
+        "  #watch: Watch | undefined;\n  #own2: Watch | undefined;\n",
+      ],
+      [
+        "src/concurrency/line.ts",
+        '    this.#left.abort(closedError("the line"));\n',
+        '    this.#left.abort(closedError("the line"));\n    this.#own2?.close();\n',
       ],
     ],
   },
@@ -231,13 +243,21 @@ const mutations = [
         "return new Session(etcd, response.ID, Number(response.TTL) * 1_000, sentAt);",
         "return new Session(etcd, response.ID, ttlSeconds * 1_000, sentAt);",
       ],
-      ["src/concurrency/session.ts", "    this.#ttlMs = ttlMs;\n    this.#deadline = Math.max(this.#deadline, provenUntil(sentAt, ttlMs));", "    void ttlMs;\n    this.#deadline = Math.max(this.#deadline, provenUntil(sentAt, this.#ttlMs));"],
+      [
+        "src/concurrency/session.ts",
+        "    this.#ttlMs = ttlMs;\n    this.#deadline = Math.max(this.#deadline, provenUntil(sentAt, ttlMs));",
+        "    void ttlMs;\n    this.#deadline = Math.max(this.#deadline, provenUntil(sentAt, this.#ttlMs));",
+      ],
     ],
   },
   {
     name: "a store that went back is not noticed",
     edits: [
-      ["src/etcd/history.ts", "if (otherCluster || revision < known.revision) {", "if (otherCluster && revision < 0n) {"],
+      [
+        "src/etcd/history.ts",
+        "if (otherCluster || revision < known.revision) {",
+        "if (otherCluster && revision < 0n) {",
+      ],
       ["src/concurrency/line.ts", "if (revision < known) {", "if (revision < 0n) {"],
       ["src/concurrency/candidacy.ts", 'if (this.#term !== undefined) this.end("store-restored");', ""],
     ],
@@ -245,14 +265,26 @@ const mutations = [
   {
     name: "whoever's predecessor has gone leads",
     edits: [
-      ["src/concurrency/candidacy.ts", "if (position === 0) this.#elect();", "if (position === 0 || (moved && position < this.#position + 9 && this.#term === undefined)) this.#elect();"],
+      [
+        "src/concurrency/candidacy.ts",
+        "if (position === 0) this.#elect();",
+        "if (position === 0 || (moved && position < this.#position + 9 && this.#term === undefined)) this.#elect();",
+      ],
     ],
   },
   {
     name: "a waiter does not see that its own key has gone",
     edits: [
-      ["src/concurrency/candidacy.ts", '    if (own === undefined) {\n      this.end("key-gone");\n      return;\n    }\n', "    if (own === undefined) return;\n"],
-      ["src/concurrency/candidacy.ts", '  keyMissing(): void {\n    this.end("key-gone");\n  }', "  keyMissing(): void {}"],
+      [
+        "src/concurrency/candidacy.ts",
+        '    if (own === undefined) {\n      this.end("key-gone");\n      return;\n    }\n',
+        "    if (own === undefined) return;\n",
+      ],
+      [
+        "src/concurrency/candidacy.ts",
+        '  keyMissing(): void {\n    this.end("key-gone");\n  }',
+        "  keyMissing(): void {}",
+      ],
     ],
   },
 ];
@@ -270,7 +302,9 @@ try {
 async function main() {
   const unbroken = await judge({ name: "nothing", edits: [] }, 0);
   if (unbroken.violation !== undefined) {
-    console.log(`FAILED: the unbroken sources break a rule: seed ${unbroken.seed}: ${unbroken.violation.text}`);
+    console.log(
+      `FAILED: the unbroken sources break a rule: seed ${unbroken.seed}: ${unbroken.violation.text}`,
+    );
     return 1;
   }
   console.log(`unbroken: ${unbroken.seeds} seeds pass`);
@@ -300,7 +334,10 @@ function mutated(name, edits) {
     if (times !== 1) {
       throw new Error(`"${name}": ${file} has ${times} times, not once:\n${from}`);
     }
-    files.set(file, text.replace(from, () => to));
+    files.set(
+      file,
+      text.replace(from, () => to),
+    );
   }
   return files;
 }

@@ -15,14 +15,7 @@ import {
 } from "../../src/etcd/gen/etcd_pb.ts";
 import type { Metadata, RpcStatus } from "../../src/etcd/transport.ts";
 import type { Agenda } from "./agenda.ts";
-import type {
-  Incoming,
-  Lane,
-  Outcome,
-  Server,
-  ServerStream,
-  StreamClient,
-} from "./network.ts";
+import type { Incoming, Lane, Outcome, Server, ServerStream, StreamClient } from "./network.ts";
 import type { Random } from "./random.ts";
 import type { Actor, Truth } from "./truth.ts";
 
@@ -124,7 +117,8 @@ export class Cluster {
 
   #release(): void {
     if (this.#paused > 0 || this.#electing > 0) return;
-    for (const task of this.#held.splice(0)) this.agenda.at(this.agenda.now + this.random.between(0, 50), task);
+    for (const task of this.#held.splice(0))
+      this.agenda.at(this.agenda.now + this.random.between(0, 50), task);
   }
 
   /** The disk is full. */
@@ -353,10 +347,19 @@ export class EtcdMember implements Server {
       answer({ status: refusal });
     } else if (this.#isolated > 0) {
       if (this.#knowsIsolated && wantsLeader) answer({ status: statuses.noLeader });
-      else this.waitForQuorum(() => answer(cluster.carryOut(request)), () => answer({ status: statuses.timedOut }));
+      else
+        this.waitForQuorum(
+          () => answer(cluster.carryOut(request)),
+          () => answer({ status: statuses.timedOut }),
+        );
     } else if (cluster.electing || cluster.paused) {
-      if (random.chance(0.4)) answer({ status: random.chance(0.5) ? statuses.noLeader : statuses.leaderChanged });
-      else this.waitForQuorum(() => answer(cluster.carryOut(request)), () => answer({ status: statuses.timedOut }));
+      if (random.chance(0.4))
+        answer({ status: random.chance(0.5) ? statuses.noLeader : statuses.leaderChanged });
+      else
+        this.waitForQuorum(
+          () => answer(cluster.carryOut(request)),
+          () => answer({ status: statuses.timedOut }),
+        );
     } else {
       answer(cluster.carryOut(request));
     }
@@ -512,7 +515,9 @@ class MemberStream implements ServerStream {
       this.#end(refusal);
     } else if (message.requestUnion.case === "createRequest") {
       const old = random.chance(0.5);
-      const cancelReason = old ? "rpc error: code = PermissionDenied desc = etcdserver: permission denied" : refusal.message;
+      const cancelReason = old
+        ? "rpc error: code = PermissionDenied desc = etcdserver: permission denied"
+        : refusal.message;
       const watchId = old ? message.requestUnion.value.watchId : -1n;
       const response = create(WatchResponseSchema, { watchId, created: true, canceled: true, cancelReason });
       this.#client.send(response, this.#lane);
@@ -531,7 +536,10 @@ class MemberStream implements ServerStream {
     if (lane.held.length > 0 || (deaf && response.events.length > 0)) lane.held.push(response);
     else {
       const { agenda, random } = this.#cluster;
-      lane.last = Math.max(lane.last, agenda.now + this.#member.delayMs + (random.chance(0.2) ? random.next() * 20 : 0));
+      lane.last = Math.max(
+        lane.last,
+        agenda.now + this.#member.delayMs + (random.chance(0.2) ? random.next() * 20 : 0),
+      );
       this.#client.send(response, lane);
     }
   }

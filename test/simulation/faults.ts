@@ -49,7 +49,11 @@ function stop(machine: boolean): Trouble {
 
 function lose(directions: readonly ("up" | "down")[], one: (fault: Fault) => boolean): Trouble {
   return (simulation, fault) =>
-    all(links(simulation, fault, one(fault)).flatMap((link) => directions.map((direction) => link.lose(direction))));
+    all(
+      links(simulation, fault, one(fault)).flatMap((link) =>
+        directions.map((direction) => link.lose(direction)),
+      ),
+    );
 }
 
 /** The key that a fault is about. */

@@ -5,9 +5,10 @@
  *   main.js run FROM COUNT [STEP]    every STEP-th seed; stops at the first violation unless KEEP_GOING=1
  *   main.js tell SEED                one seed, with its shortest story and timeline
  */
-import { faultKinds, scenarioOf } from "./story.ts";
-import { Simulation } from "./simulation.ts";
+
 import { shortest, told } from "./shortest.ts";
+import { Simulation } from "./simulation.ts";
+import { faultKinds, scenarioOf } from "./story.ts";
 import { installTime } from "./time-source.ts";
 
 const [command = "", first = "0", second = "1", third = "1"] = process.argv.slice(2);

@@ -6,7 +6,14 @@ import {
   type MessageInitShape,
   type MessageShape,
 } from "@bufbuild/protobuf";
-import type { Call, Metadata, RpcStatus, Stream, StreamListener, Transport } from "../../src/etcd/transport.ts";
+import type {
+  Call,
+  Metadata,
+  RpcStatus,
+  Stream,
+  StreamListener,
+  Transport,
+} from "../../src/etcd/transport.ts";
 import type { Agenda } from "./agenda.ts";
 import type { Host } from "./host.ts";
 import type { Random } from "./random.ts";

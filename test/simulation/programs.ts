@@ -113,14 +113,22 @@ export abstract class Program {
     const instant = this.deletesAtOnce || random.chance(0.5);
     const needMs = instant ? 0 : random.between(0, 0.8 * stopTimeoutMs);
     const work: Work = {
-      ...{ program: this, host, token: term.token, key: term.key, startedAt: simulation.now, needMs, stubborn },
+      ...{
+        program: this,
+        host,
+        token: term.token,
+        key: term.key,
+        startedAt: simulation.now,
+        needMs,
+        stubborn,
+      },
       abortedAt: undefined,
     };
     simulation.workStarted(work);
     try {
       const longestMs = simulation.workMayEndWithin();
-      if (longestMs > 0 && random.chance(0.4)) {
-        await sleep(clock, random.between(0, Math.min(8_000, longestMs)), term.signal);
+      if (longestMs > 0 && random.chance(0.5)) {
+        await sleep(clock, random.between(0, Math.min(4_000, longestMs)), term.signal);
         if (random.chance(0.5)) throw new Error("simulated failure of the work");
         return;
       }
@@ -226,9 +234,13 @@ export class MemberProgram extends Program {
     for await (const change of member.changes()) {
       this.last = change;
       if ((change.role === "leader") !== (change.term !== undefined)) {
-        this.simulation.violation("changes-role", `${this.id} tells role ${change.role} and term ${change.term?.token}`);
+        this.simulation.violation(
+          "changes-role",
+          `${this.id} tells role ${change.role} and term ${change.term?.token}`,
+        );
       }
-      if (this.simulation.recording) this.simulation.note(`${this.id} is ${change.role}, ${change.phase} ${change.cause ?? ""}`);
+      if (this.simulation.recording)
+        this.simulation.note(`${this.id} is ${change.role}, ${change.phase} ${change.cause ?? ""}`);
     }
   }
 }
@@ -260,7 +272,9 @@ export class CampaignProgram extends Program {
   }
 
   describe(): string {
-    return this.#term === undefined ? "campaigning" : `term ${this.#term.token}, ${this.#term.remainingMs} ms left`;
+    return this.#term === undefined
+      ? "campaigning"
+      : `term ${this.#term.token}, ${this.#term.remainingMs} ms left`;
   }
 
   async #run(): Promise<void> {
@@ -359,14 +373,21 @@ async function observe(program: Program, signal?: AbortSignal): Promise<void> {
       if (truth.restoredAt > shownAt) {
         // What it knows is of another store, until it has read anew.
         first = true;
-        if (truth.restoredAt >= program.rereadAt && simulation.now < truth.restoredAt + restoreNoticedMs) continue;
-        at = Math.max(0, truth.leaders.findIndex((each) => each.history === truth.history));
+        if (truth.restoredAt >= program.rereadAt && simulation.now < truth.restoredAt + restoreNoticedMs)
+          continue;
+        at = Math.max(
+          0,
+          truth.leaders.findIndex((each) => each.history === truth.history),
+        );
       }
       const found = truth.leaders.findIndex(
         (each, index) => index >= at && each.token === leader.token && each.key === leader.key,
       );
       if (found < 0) {
-        simulation.violation("observed-no-leader", `${program.id} observes ${leader.key}@${leader.token}, which did not lead then`);
+        simulation.violation(
+          "observed-no-leader",
+          `${program.id} observes ${leader.key}@${leader.token}, which did not lead then`,
+        );
         return;
       }
       const skipped = found - at > 1 && !first;

@@ -24,7 +24,9 @@ describe("in a simulated world", () => {
         if (violation === undefined) continue;
         const short = await shortest(scenarioOf(seed), violation.rule);
         const replay = `node scripts/simulate.mjs --seed ${seed}`;
-        expect.fail(`${violation.rule}: ${violation.text}\n${replay}\n${told(short.scenario, short.outcome)}`);
+        expect.fail(
+          `${violation.rule}: ${violation.text}\n${replay}\n${told(short.scenario, short.outcome)}`,
+        );
       }
     },
     limitMs,

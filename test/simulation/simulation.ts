@@ -225,7 +225,10 @@ export class Simulation {
     this.#terms++;
     this.note(`${program.id} WORKS, token ${token}`);
     if (!this.truth.everLed(key, token) && this.now > this.truth.restoredAt + this.ttlMs) {
-      this.violation("never-led", `${program.id} is told that it leads with ${key}@${token}, which never was the first`);
+      this.violation(
+        "never-led",
+        `${program.id} is told that it leads with ${key}@${token}, which never was the first`,
+      );
     }
     if (this.#over.has(this.#claim(key, token))) {
       this.violation("old-claim", `${program.id} leads again on ${key}@${token}, a claim that was over`);
@@ -312,7 +315,9 @@ export class Simulation {
     const step = (): void => {
       if (over) return;
       within(undefined, () => this.#check());
-      const enough = this.#settledAt !== undefined && this.now > Math.max(this.#settledAt, this.#stillAt) + 0.5 * this.ttlMs;
+      const enough =
+        this.#settledAt !== undefined &&
+        this.now > Math.max(this.#settledAt, this.#stillAt) + 0.5 * this.ttlMs;
       const next = this.#violation === undefined && !enough ? this.agenda.next(end) : undefined;
       if (next === undefined) {
         over = true;
@@ -339,7 +344,9 @@ export class Simulation {
     }
     agenda.at(fault.at, () => {
       const end = troubles[fault.kind](this, fault);
-      this.note(`FAULT ${fault.kind}${fault.forMs > 0 ? ` for ${fault.forMs} ms` : ""}${end === undefined ? " (nothing to hit)" : ""}`);
+      this.note(
+        `FAULT ${fault.kind}${fault.forMs > 0 ? ` for ${fault.forMs} ms` : ""}${end === undefined ? " (nothing to hit)" : ""}`,
+      );
       if (end === undefined) return;
       this.#faults[fault.kind] = (this.#faults[fault.kind] ?? 0) + 1;
       agenda.at(fault.at + fault.forMs, () => {
@@ -357,7 +364,8 @@ export class Simulation {
 
   #sent(host: Host, method: string, request: unknown, stream: object | undefined): void {
     if (method === "Txn") this.#sentTxn(host, request as TxnRequest);
-    if (method === "DeleteRange") this.violation("unguarded-delete", `${host.name} deletes without a comparison`);
+    if (method === "DeleteRange")
+      this.violation("unguarded-delete", `${host.name} deletes without a comparison`);
     if (method === "Watch" && stream !== undefined) this.#sentWatch(host, request as WatchRequest, stream);
     if (stream !== undefined && (method === "Txn" || method === "Range")) {
       const program = this.#programOf(host);
@@ -405,7 +413,10 @@ export class Simulation {
       const program = this.#programOf(host);
       const read = program === undefined ? undefined : this.#knownRevision.get(program);
       if (read !== undefined && startRevision > read.revision + 1n) {
-        this.violation("watch-too-late", `${host.name} watches from ${startRevision}, having read ${read.revision}`);
+        this.violation(
+          "watch-too-late",
+          `${host.name} watches from ${startRevision}, having read ${read.revision}`,
+        );
       }
       this.#followed.set(name, followed);
     } else if (startRevision > known.last + 1n) {
@@ -431,7 +442,10 @@ export class Simulation {
         if (leading !== undefined) this.#mustStandBy.set(program, `${leading.key}@${leading.token}`);
         this.#knownRevision.set(program, { revision: header.revision, cluster: header.clusterId });
       }
-    } else if (known === undefined || (header.revision > known.revision && header.clusterId === known.cluster)) {
+    } else if (
+      known === undefined ||
+      (header.revision > known.revision && header.clusterId === known.cluster)
+    ) {
       this.#knownRevision.set(program, { revision: header.revision, cluster: header.clusterId });
     }
   }
@@ -443,7 +457,8 @@ export class Simulation {
     const leading = program === undefined ? undefined : this.#leading.get(program);
     for (const { type, kv } of response.events) {
       if (kv === undefined) continue;
-      if (program === undefined || leading?.key !== toText(kv.key) || kv.modRevision <= leading.token) continue;
+      if (program === undefined || leading?.key !== toText(kv.key) || kv.modRevision <= leading.token)
+        continue;
       if (type === Event_EventType.DELETE || kv.lease !== leading.lease) {
         this.#mustStandBy.set(program, `${leading.key}@${leading.token}`);
       }
@@ -471,7 +486,10 @@ export class Simulation {
     if (typeof by === "string") return;
     for (const work of this.#works) {
       if (work.key !== key.key || work.token !== key.token || work.program.deletesAtOnce) continue;
-      this.violation("gave-up-early", `${who} removed ${key.key}@${key.token} while ${work.program.id}'s work runs`);
+      this.violation(
+        "gave-up-early",
+        `${who} removed ${key.key}@${key.token} while ${work.program.id}'s work runs`,
+      );
     }
     const owner = this.cluster.leases.get(key.lease)?.owner;
     if (owner !== undefined && owner !== by) {
@@ -505,12 +523,18 @@ export class Simulation {
           this.#leading.set(program, leading);
           this.note(`${program.id} LEADS, token ${term.token}`);
           if (this.#over.has(this.#claim(term.key, term.token))) {
-            this.violation("revived", `${program.id} leads again on ${term.key}@${term.token}, a claim that was over`);
+            this.violation(
+              "revived",
+              `${program.id} leads again on ${term.key}@${term.token}, a claim that was over`,
+            );
           }
         }
         now.push(leading);
         this.#checkKey(leading);
-        this.#checkClaim(leading, glance(host, () => term.remainingMs));
+        this.#checkClaim(
+          leading,
+          glance(host, () => term.remainingMs),
+        );
         const claim = this.#mustStandBy.get(program);
         if (claim === `${term.key}@${term.token}` && host.caughtUp) {
           this.violation("knew-and-led", `${program.id} was told that ${claim} is gone, and still leads`);
@@ -537,9 +561,14 @@ export class Simulation {
       return;
     }
     const removal = this.truth.removal(key, token);
-    const by = removal === undefined ? "nobody" : typeof removal.by === "string" ? removal.by : removal.by.name;
-    const rule = by === "etcd" ? "lease-outlived" : by === "operator" || by === "restore" ? "key-outlived" : "no-key";
-    this.violation(rule, `${program.id} leads with ${key}@${token}, which ${by} removed ${(this.now - (removal?.at ?? 0)).toFixed(1)} ms ago`);
+    const by =
+      removal === undefined ? "nobody" : typeof removal.by === "string" ? removal.by : removal.by.name;
+    const rule =
+      by === "etcd" ? "lease-outlived" : by === "operator" || by === "restore" ? "key-outlived" : "no-key";
+    this.violation(
+      rule,
+      `${program.id} leads with ${key}@${token}, which ${by} removed ${(this.now - (removal?.at ?? 0)).toFixed(1)} ms ago`,
+    );
   }
 
   /** Nobody may count on his lease for longer than etcd has promised, even if nothing comes of it. */
@@ -551,7 +580,10 @@ export class Simulation {
     const stopTimeoutMs = deletesAtOnce ? 0 : lease.ttlMs / 10;
     const over = this.now + (remainingMs + stopTimeoutMs) / host.rate - (lease.renewedAt + lease.ttlMs);
     if (over > 0) {
-      this.violation("over-claimed", `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`);
+      this.violation(
+        "over-claimed",
+        `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`,
+      );
     }
   }
 
@@ -559,7 +591,10 @@ export class Simulation {
     const { last, host } = program;
     if (!host.caughtUp || last?.role !== "leader") return;
     if (last.term?.signal.aborted === true) {
-      this.violation("changes-ended-term", `${program.id} was told last that it leads, with a term that has ended`);
+      this.violation(
+        "changes-ended-term",
+        `${program.id} was told last that it leads, with a term that has ended`,
+      );
     }
   }
 
@@ -601,7 +636,10 @@ export class Simulation {
       const removal = this.truth.removal(work.key, work.token);
       // Timers are up to a few milliseconds late; the margin is there for that.
       if (removal !== undefined && removal.by === "etcd") {
-        this.violation("work-outlived", `${work.program.id} works with ${work.key}@${work.token}, whose lease is over`);
+        this.violation(
+          "work-outlived",
+          `${work.program.id} works with ${work.key}@${work.token}, whose lease is over`,
+        );
       }
     }
     if (acting.length > 1) {
@@ -615,15 +653,20 @@ export class Simulation {
   /** What is still missing to be well: nothing, if undefined. */
   #missing(): string | undefined {
     const { line } = this.truth;
-    const standing = [...this.#programs].filter((program) => program.standing && program.host.alive && !program.resting);
+    const standing = [...this.#programs].filter(
+      (program) => program.standing && program.host.alive && !program.resting,
+    );
     if (standing.length === 0) return undefined;
     const leaders = standing.filter((program) => glance(program.host, () => program.leads()) !== undefined);
-    if (leaders.length !== 1) return `${leaders.length} lead: ${standing.map((each) => `${each.id} ${each.describe()}`).join(", ")}`;
+    if (leaders.length !== 1)
+      return `${leaders.length} lead: ${standing.map((each) => `${each.id} ${each.describe()}`).join(", ")}`;
     const [leader] = leaders as [Program];
-    if (this.#ownerOf(line[0]) !== leader) return `${leader.id} leads, and ${line[0]?.value ?? "nobody"} is first in line`;
+    if (this.#ownerOf(line[0]) !== leader)
+      return `${leader.id} leads, and ${line[0]?.value ?? "nobody"} is first in line`;
     for (const program of standing) {
       const keys = line.filter((key) => this.#ownerOf(key) === program);
-      if (keys.length !== 1) return `${program.id} (${program.describe()}) has ${keys.length} keys in the line`;
+      if (keys.length !== 1)
+        return `${program.id} (${program.describe()}) has ${keys.length} keys in the line`;
     }
     const stray = line.find((key) => !standing.some((program) => program === this.#ownerOf(key)));
     return stray === undefined ? undefined : `${stray.key} (${stray.value}) is in the line, and nobody's`;
@@ -638,7 +681,10 @@ export class Simulation {
       } else if (this.#settledAt !== undefined) {
         this.violation("unsettled", `without any fault: ${missing}`);
       } else if (this.now > this.scenario.quietAt + this.patienceMs) {
-        this.violation("not-settled", `${Math.round(this.now - this.scenario.quietAt)} ms after the last fault: ${missing}`);
+        this.violation(
+          "not-settled",
+          `${Math.round(this.now - this.scenario.quietAt)} ms after the last fault: ${missing}`,
+        );
       }
       return;
     }
@@ -658,9 +704,13 @@ export class Simulation {
       const timers = host.clock.pending;
       if (timers > 25) this.violation("timers", `${id} has ${timers} timers at the end`);
       if (program.underWay > 8) this.violation("streams", `${id} has ${program.underWay} streams at the end`);
-      if (program.listeners > 8) this.violation("listeners", `${id} has ${program.listeners} listeners at the end`);
+      if (program.listeners > 8)
+        this.violation("listeners", `${id} has ${program.listeners} listeners at the end`);
       if (program.left && (timers > 0 || program.underWay > 0)) {
-        this.violation("left-behind", `${id} has left, with ${timers} timers and ${program.underWay} streams`);
+        this.violation(
+          "left-behind",
+          `${id} has left, with ${timers} timers and ${program.underWay} streams`,
+        );
       }
     }
   }

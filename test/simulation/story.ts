@@ -32,7 +32,7 @@ const weights = {
   // Operators
   "delete-key": 4,
   "delete-two": 3,
-  "delete-prefix": 2,
+  "delete-prefix": 3,
   "revoke-lease": 3,
   "overwrite-key": 3,
   stranger: 3,
@@ -84,11 +84,11 @@ export const faultKinds: readonly FaultKind[] = kinds.map(([kind]) => kind);
 /** The story of a seed. */
 export function scenarioOf(seed: number): Scenario {
   const random = new Random(seedOf(seed, 1));
-  const members = random.pick([3, 3, 3, 4, 4, 5]);
+  const members = random.pick([3, 3, 3, 3, 4, 4, 5]);
   const processes: Scenario["processes"][number][] = Array.from({ length: members }, () => "member");
   if (random.chance(0.3)) processes[random.below(members)] = "campaigner";
   if (random.chance(0.25)) processes.push("observer");
-  const ttlSeconds = random.pick([2, 2, 3, 3, 4, 5, 6]);
+  const ttlSeconds = random.pick([2, 2, 2, 3, 3, 4, 5, 6]);
   const auth = random.chance(0.5);
   const faults: Fault[] = [];
   let at = random.between(500, 4_000);
@@ -97,7 +97,7 @@ export function scenarioOf(seed: number): Scenario {
     if (random.chance(0.12)) faults.push(...pairAt(random, at, ttlSeconds * 1_000));
     else faults.push(faultAt(random, at, ttlSeconds * 1_000, auth));
     // Some come together, some when all is well again.
-    at += random.chance(0.45) ? random.between(0, 600) : random.between(500, 1_300 * ttlSeconds);
+    at += random.chance(0.45) ? random.between(0, 600) : random.between(400, 950 * ttlSeconds);
   }
   return {
     seed,
@@ -144,7 +144,10 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
     case 0: {
       // The leader's key goes, and its watch is deaf.
       const kind = random.pick(["delete-key", "overwrite-key", "delete-two"] as const);
-      return [fault("starve", 0, random.between(2, 3) * ttlMs), fault(kind, soon, random.between(0.5, 2) * ttlMs)];
+      return [
+        fault("starve", 0, random.between(2, 3) * ttlMs),
+        fault(kind, soon, random.between(0.5, 2) * ttlMs),
+      ];
     }
     case 1:
       // An answer that is on its way while the process is stopped over its deadline.
@@ -194,6 +197,8 @@ function lengthOf(kind: FaultKind, random: Random, ttlMs: number): number {
     case "leave":
       return random.between(200, 1.5 * ttlMs);
     default:
-      return random.chance(0.6) ? random.between(0.2 * ttlMs, 1.3 * ttlMs) : random.between(1.3 * ttlMs, 2.5 * ttlMs);
+      return random.chance(0.7)
+        ? random.between(0.2 * ttlMs, 1.2 * ttlMs)
+        : random.between(1.2 * ttlMs, 2.4 * ttlMs);
   }
 }
