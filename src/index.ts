@@ -43,7 +43,7 @@ export type {
 } from "./etcd/gen/etcd_pb.ts";
 export { Event_EventType as EventType } from "./etcd/gen/etcd_pb.ts";
 export type { Compare, Op, RangeSort, TxnRequest } from "./etcd/ops.ts";
-export { created, deleteOp, putOp } from "./etcd/ops.ts";
+export { created, deleteOp, getOp, modified, putOp } from "./etcd/ops.ts";
 export type { TlsOptions } from "./etcd/tls.ts";
 export type { WatchEvents, WatchRequest } from "./etcd/watch.ts";
 export type { Logger } from "./log.ts";

@@ -2,9 +2,9 @@ import { badOption, type Cause, EndedError } from "../errors.ts";
 import { type Bytes, toBytes, toText } from "../etcd/bytes.ts";
 import type { Answer, CallOptions, Etcd } from "../etcd/etcd.ts";
 import { EtcdError, isLeaseGone } from "../etcd/failure.ts";
-import { type KeyValue, KV, type ResponseOp, type TxnResponse } from "../etcd/gen/etcd_pb.ts";
+import { type KeyValue, KV, type TxnResponse } from "../etcd/gen/etcd_pb.ts";
 import { LinkedSignal } from "../etcd/linked-signal.ts";
-import { byCreation, created, deleteOp, putOp, rangeOp } from "../etcd/ops.ts";
+import { byCreation, created, deleteOp, kvsOf, putOp, rangeOp } from "../etcd/ops.ts";
 import { backoffMs, onAbort, sleep } from "../waiting.ts";
 import { provenUntil } from "./deadline.ts";
 import { Line, type OwnCandidate } from "./line.ts";
@@ -19,15 +19,15 @@ const maxValueBytes = 4_096;
 const metaRoot = "_succession";
 
 /** Throws `BAD_OPTION` unless `election` can be the name of one. */
-export function checkElection(election: string): void {
+export function checkElection(election: string, field: string = "election"): void {
   if (typeof election !== "string" || election === "")
-    throw badOption("election", "a name such as /merc", election);
-  if (election.endsWith("/")) throw badOption("election", "a name without a trailing /", election);
+    throw badOption(field, "a name such as /merc", election);
+  if (election.endsWith("/")) throw badOption(field, "a name without a trailing /", election);
   if (/^\/*_succession(\/|$)/.test(election)) {
-    throw badOption("election", `a name outside ${metaRoot}, where details are kept`, election);
+    throw badOption(field, `a name outside ${metaRoot}, where details are kept`, election);
   }
   // A lone surrogate has no UTF-8 form: two names would become one key.
-  if (/\p{Surrogate}/u.test(election)) throw badOption("election", "well-formed text", election);
+  if (/\p{Surrogate}/u.test(election)) throw badOption(field, "well-formed text", election);
 }
 
 /** The bytes of a candidate's value; throws `BAD_OPTION` if etcd or other members could not take it. */
@@ -416,8 +416,4 @@ async function whileAlive<T>(
   } finally {
     over.release();
   }
-}
-
-function kvsOf(op: ResponseOp | undefined): readonly KeyValue[] {
-  return op?.response.case === "responseRange" ? op.response.value.kvs : [];
 }

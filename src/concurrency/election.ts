@@ -75,9 +75,9 @@ export class Election extends Observer {
     if (endCause === undefined || endCause === "deadline") await giveUp(candidacy, options);
   }
 
-  /** @internal Whether there is a term to end, or a key of an ended one to delete. */
-  get held(): boolean {
-    return this.#session.places.get(this.election)?.candidacy?.term !== undefined;
+  /** @internal Resigns from this term, and from no other that has come since on the same session. */
+  async resignTerm(term: Term, options: CallOptions): Promise<void> {
+    if (this.#session.places.get(this.election)?.candidacy?.term === term) await this.resign(options);
   }
 
   get #candidacy(): Candidacy | undefined {

@@ -2,8 +2,8 @@ import { closedError } from "../errors.ts";
 import { toBytes, toText } from "../etcd/bytes.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { EtcdError } from "../etcd/failure.ts";
-import { Event_EventType, type KeyValue, KV, type ResponseOp } from "../etcd/gen/etcd_pb.ts";
-import { byCreation, rangeOp } from "../etcd/ops.ts";
+import { Event_EventType, type KeyValue, KV } from "../etcd/gen/etcd_pb.ts";
+import { byCreation, kvsOf, rangeOp } from "../etcd/ops.ts";
 import type { Watch, WatchEvents, Watcher } from "../etcd/watch.ts";
 import { backoffMs, onAbort, sleep } from "../waiting.ts";
 import { Audit, type Audited, type Enrolled, type Question } from "./audit.ts";
@@ -238,6 +238,7 @@ export class Line implements Audited {
     const { election } = this;
     if (revision < known) {
       this.#etcd.logger.error({ election, known, revision }, "etcd's store went back; reading the line anew");
+      for (const own of [...this.#own]) own.storeWentBack();
       this.#restart();
     } else if (leader?.createRevision === this.leader?.token) {
       this.#confirmedAt = sentAt;
@@ -357,8 +358,4 @@ function byToken(a: Candidate, b: Candidate): number {
   if (a.token !== b.token) return a.token < b.token ? -1 : 1;
   // Only a transaction of somebody else's can create two keys at one revision.
   return a.key < b.key ? -1 : 1;
-}
-
-function kvsOf(op: ResponseOp | undefined): readonly KeyValue[] {
-  return op?.response.case === "responseRange" ? op.response.value.kvs : [];
 }

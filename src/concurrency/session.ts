@@ -124,6 +124,15 @@ export class Session implements AsyncDisposable {
     return Math.max(0, this.#deadline - this.#clock.now());
   }
 
+  /**
+   * @internal Milliseconds for which our keys surely keep others from leading, closed or not: a session whose client was
+   * closed leaves them in etcd.
+   */
+  get protectedMs(): number {
+    if (this.#endCause !== undefined && this.#endCause !== "closed") return 0;
+    return Math.max(0, this.#deadline - this.#clock.now());
+  }
+
   /** @internal The instant until which the lease is proven. */
   get deadline(): number {
     return this.#endCause === undefined ? this.#deadline : Number.NEGATIVE_INFINITY;

@@ -8,7 +8,7 @@ export interface User {
 }
 
 /** Asks etcd for a token. */
-export type Authenticate = (user: User) => Promise<string>;
+export type Authenticate = (user: User, attemptTimeoutMs: number | undefined) => Promise<string>;
 
 /**
  * The token that etcd gave for the user's password. One request at a time fetches it, for everybody who waits: a
@@ -43,16 +43,16 @@ export class Authentication {
 
   /**
    * Waits for a token if one is needed and there is none. Rejects with `AUTH_FAILED` for wrong credentials,
-   * `ETCD_UNAVAILABLE` where no endpoint answers, or the signal's reason.
+   * `ETCD_UNAVAILABLE` where no endpoint answers, or the signal's reason. Whoever asks first says how long one endpoint has.
    */
-  async authorize(signal: AbortSignal | undefined): Promise<void> {
+  async authorize(signal: AbortSignal | undefined, attemptTimeoutMs?: number): Promise<void> {
     if (this.#user === undefined || this.#token !== undefined) return;
-    this.#underWay ??= this.#fetch(this.#user);
+    this.#underWay ??= this.#fetch(this.#user, attemptTimeoutMs);
     await unlessAborted(this.#underWay, signal);
   }
 
-  #fetch(user: User): Promise<void> {
-    const underWay = this.#authenticate(user)
+  #fetch(user: User, attemptTimeoutMs: number | undefined): Promise<void> {
+    const underWay = this.#authenticate(user, attemptTimeoutMs)
       .catch((error: unknown) => {
         // A cluster that does not ask for credentials is content with any.
         if (error instanceof EtcdError && error.message.includes("authentication is not enabled")) return "";

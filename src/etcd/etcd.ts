@@ -276,7 +276,7 @@ export class Etcd implements AsyncDisposable {
    * Follows a key or a range. The iteration gives the events of whole revisions in order, across broken connections.
    * The watch opens when the iteration begins; so give `startRevision` where no event may be missed.
    *
-   * It ends by throwing: `COMPACTED` where events were lost to compaction or the store went back (read anew, then
+   * It ends by throwing: `COMPACTED` where events may have been lost to compaction or the store went back (read anew, then
    * watch from the read's revision + 1), `PERMISSION_DENIED`, `AUTH_FAILED`, `ETCD_REFUSED`, the signal's reason, or
    * `CLOSED`.
    */
@@ -341,7 +341,7 @@ export class Etcd implements AsyncDisposable {
     const { authentication, closedSignal } = this.#requests;
     closedSignal.throwIfAborted();
     if (options.anew === true) authentication.refused(authentication.token);
-    await authentication.authorize(options.signal);
+    await authentication.authorize(options.signal, options.attemptTimeoutMs);
   }
 
   /**

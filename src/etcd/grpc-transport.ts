@@ -19,10 +19,11 @@ import {
 import type { Clock } from "../clock.ts";
 import { SuccessionError } from "../errors.ts";
 import type { Endpoint } from "./endpoint.ts";
+import { grpc } from "./failure.ts";
 import { type Secure, Sockets } from "./sockets.ts";
 import type { Call, Metadata, RpcStatus, Stream, StreamListener, Transport } from "./transport.ts";
 
-const unavailable = 14;
+const { unavailable } = grpc;
 
 /** What is set and why stands in ARCHITECTURE.md, section "The connection". */
 const channelOptions: ClientOptions = {

@@ -1,14 +1,16 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { badOption } from "../errors.ts";
-import { type Bytes, prefixEnd, toBytes } from "./bytes.ts";
+import { type Bytes, type KeyRangeOptions, keyRange, prefixEnd, toBytes } from "./bytes.ts";
 import {
   Compare_CompareResult,
   Compare_CompareTarget,
   type CompareSchema,
+  type KeyValue,
   RangeRequest_SortOrder,
   RangeRequest_SortTarget,
   type RangeRequestSchema,
   type RequestOpSchema,
+  type ResponseOp,
 } from "./gen/etcd_pb.ts";
 
 /** A comparison in a transaction. */
@@ -34,6 +36,16 @@ export function created(key: Bytes, revision: bigint): Compare {
   };
 }
 
+/** Holds while the key was last changed at `revision`; 0 while there is no such key. */
+export function modified(key: Bytes, revision: bigint): Compare {
+  return {
+    result: Compare_CompareResult.EQUAL,
+    target: Compare_CompareTarget.MOD,
+    key: toBytes(key),
+    targetUnion: { case: "modRevision", value: revision },
+  };
+}
+
 /** Puts a key, in a transaction. */
 export function putOp(key: Bytes, value: Bytes, lease: bigint = 0n): Op {
   return { request: { case: "requestPut", value: { key: toBytes(key), value: toBytes(value), lease } } };
@@ -46,6 +58,16 @@ export function deleteOp(key: Bytes): Op {
 
 export function rangeOp(range: Range): Op {
   return { request: { case: "requestRange", value: range } };
+}
+
+/** Reads a key or a range, in a transaction. */
+export function getOp(key: Bytes, options: KeyRangeOptions = {}): Op {
+  return rangeOp(keyRange(key, options));
+}
+
+/** What a range in a transaction found. */
+export function kvsOf(op: ResponseOp | undefined): readonly KeyValue[] {
+  return op?.response.case === "responseRange" ? op.response.value.kvs : [];
 }
 
 /** Every key under `prefix`, first created first; `limit` 1 gives the leader of an election. */

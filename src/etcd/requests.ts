@@ -25,7 +25,6 @@ export interface CallOptions {
   readonly attemptTimeoutMs?: number;
 }
 
-/** */
 export interface RequestOptions extends CallOptions {
   /** Whether repeating a request that may have been carried out does no harm. */
   readonly idempotent: boolean;
@@ -99,9 +98,10 @@ export class Requests {
     // Every request under way listens to it, which is no leak: Node.js warns from the eleventh on.
     setMaxListeners(0, this.#closed.signal);
     this.history = new History(logger);
-    this.authentication = new Authentication(user, async (credentials) => {
+    this.authentication = new Authentication(user, async (credentials, withinMs) => {
       const question = { ...unary(Auth.method.authenticate, credentials), anonymous: true };
-      return (await this.ask(question, { idempotent: true })).response.token;
+      const limits = withinMs === undefined ? {} : { attemptTimeoutMs: withinMs };
+      return (await this.ask(question, { ...limits, idempotent: true })).response.token;
     });
   }
 
@@ -132,7 +132,7 @@ export class Requests {
       for (let failures = 1, refusedTokens = 0; ; failures++) {
         if (this.clock.now() >= until) over.abort(timeIsUp);
         over.signal.throwIfAborted();
-        if (question.anonymous !== true) await this.authentication.authorize(over.signal);
+        if (question.anonymous !== true) await this.authentication.authorize(over.signal, attemptTimeoutMs);
         const peer = this.pool.current;
         const { token } = this.authentication;
         const outcome = await this.attempt(peer, question, {
@@ -211,8 +211,11 @@ export class Requests {
           if (header !== undefined) this.history.check(known, header);
           resolve({ at: "answered", answer: { response, sentAt } });
         },
-        (status: RpcStatus) => {
+        (status: RpcStatus | Error) => {
           settle();
+          // Not etcd's word but our own: the request could not be put into its format.
+          if (status instanceof Error)
+            return reject(badOption(question.name, "a request in etcd's format", status.message));
           resolve({ at: "failed", status, mayHaveApplied: sent() && classify(status).mayHaveApplied });
         },
       );

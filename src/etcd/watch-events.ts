@@ -19,10 +19,11 @@ export function watchEvents(
   signal: AbortSignal | undefined,
 ): AsyncIterable<WatchEvents> {
   keyRange(request.key, request);
-  const { startRevision } = request;
-  if (startRevision !== undefined && typeof startRevision !== "bigint") {
-    throw badOption("startRevision", "a bigint", startRevision);
+  const { startRevision = 0n, prevKv = false } = request;
+  if (typeof startRevision !== "bigint" || startRevision < 0n || startRevision >= 1n << 63n) {
+    throw badOption("startRevision", "a bigint from 0 to 2^63 - 1", startRevision);
   }
+  if (typeof prevKv !== "boolean") throw badOption("prevKv", "a boolean", prevKv);
   return follow(etcd, watcher, request, signal);
 }
 

@@ -37,7 +37,6 @@ export interface WatchListener {
   canceled(error: EtcdError): void;
 }
 
-/** */
 export interface Watch {
   close(): void;
 }
@@ -49,7 +48,6 @@ class Follower {
   readonly listener: WatchListener;
   /** Where to go on after a break: one past the last event handed on, never what a progress answer says. */
   next: bigint | undefined;
-  created = false;
   /** Events of a response whose other fragments are still to come. */
   fragments: Event[] = [];
   /** Cancellations since the last event. */
@@ -62,7 +60,8 @@ class Follower {
     this.id = id;
     this.request = request;
     this.listener = listener;
-    this.next = request.startRevision;
+    // 0 is etcd's word for "from now on": where that was, its answer tells.
+    this.next = request.startRevision === 0n ? undefined : request.startRevision;
   }
 }
 
@@ -173,7 +172,6 @@ export class Watcher {
   }
 
   #create(connection: Connection, follower: Follower): void {
-    follower.created = false;
     follower.fragments = [];
     this.#asked.push(follower.id);
     connection.send({
@@ -231,7 +229,6 @@ export class Watcher {
     const follower = this.#followers.get(id);
     if (follower === undefined) return;
     if (response.created) {
-      follower.created = true;
       follower.cancelTimer();
       if (!response.canceled) {
         this.#failures = 0;

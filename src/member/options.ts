@@ -73,10 +73,21 @@ export interface CheckedSettings {
   readonly lead: ((term: Term) => unknown) | undefined;
 }
 
+/** Every field of `MemberOptions`: one that is misspelt, or of another version, must not be passed over in silence. */
+const knownFields: Readonly<Record<keyof MemberSettings | keyof EtcdOptions | "etcd", true>> = {
+  ...{ election: true, id: true, ttlSeconds: true, address: true, zone: true, prepare: true, lead: true },
+  ...{ stopTimeoutMs: true, onLost: true, onOverrun: true, metaPrefix: true, logger: true, signal: true },
+  ...{ timeoutMs: true, etcd: true, endpoints: true, tls: true, user: true, password: true },
+  ...{ attemptTimeoutMs: true, clock: true, connect: true },
+};
+
 /** Throws `BAD_OPTION` naming the field, the rule and the value. */
 export function checkSettings(options: MemberOptions): CheckedSettings {
   if (typeof options !== "object" || options === null) throw badOption("options", "an object", options);
   checkConnection(options);
+  for (const field of Object.keys(options)) {
+    if (!Object.hasOwn(knownFields, field)) throw badOption("options", "without unknown fields", field);
+  }
   const { election, id, ttlSeconds = 10, stopTimeoutMs, onLost = "rejoin", onOverrun = "report" } = options;
   const { metaPrefix = defaultMetaPrefix, address, zone, prepare, lead, timeoutMs, signal, logger } = options;
   checkElection(election);

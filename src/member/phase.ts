@@ -9,7 +9,8 @@ import type { Cause } from "../errors.ts";
  *    |                                           v                   |
  *    +-----------------released-------------- demoting <-------------+
  *
- * The member's key exists from `joined` to `lost` or `released`; its work runs from `elected` to `released`.
+ * From `joined` on the member has a key, which it claims until `lost` and then gives back, in an outage long after
+ * `released`. Its work runs from `elected` to `released`.
  */
 export type Phase =
   | { readonly at: "outside" }

@@ -162,11 +162,14 @@ export class Rounds {
     };
     candidacy.onEnded = (cause) => on({ on: "lost", cause });
     this.#candidacy = candidacy;
+    const first = !this.#hasJoined;
     this.#hasJoined = true;
     on({ on: "joined", position: candidacy.position });
     void this.#putDetails(candidacy.session);
-    candidacy.start();
+    // `const member = await Member.join(…)` has its value before `lead` may name it.
+    if (first) await new Promise((resolve) => setImmediate(resolve));
     if (left.aborted) candidacy.end("resigned");
+    else candidacy.start();
     const cause = await ended(candidacy);
     await this.#stop(work, candidacy.session, cause, stopTimeoutMs);
     return cause;
@@ -183,7 +186,7 @@ export class Rounds {
     if (await work.settledWithin(budgetMs)) return;
     session.stopRenewing();
     // A key that etcd took away protects nobody any more.
-    const protectedMs = keyTaken.has(cause) ? 0 : session.remainingMs;
+    const protectedMs = keyTaken.has(cause) ? 0 : session.protectedMs;
     if (protectedMs > 0) {
       const fields = { callback: work.running, stopTimeoutMs, protectedMs };
       logger.error(fields, "the work has not stopped in its time; its lease is no longer renewed");

@@ -72,7 +72,8 @@ export class Work {
         return;
       }
       onReady();
-      if (lead === undefined) return;
+      // Telling may take time, or end the term: work never begins on one that is over.
+      if (lead === undefined || term.signal.aborted) return;
       this.#running = "lead";
       await lead(term);
       onOver("finished");

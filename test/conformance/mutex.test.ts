@@ -45,15 +45,39 @@ onEveryStore("a mutex", (store) => {
   test("tryLock takes it if it is free, else rejects with LOCKED and leaves no key", async () => {
     const name = store.key("m");
     const [one, two] = [await mutex(name), await mutex(name)];
-    const held = await one.tryLock();
+    await one.tryLock();
     await expect(two.tryLock()).rejects.toMatchObject({ code: "LOCKED" });
     await standing(name, 1);
-    // By the same session it is held already.
-    expect(await one.tryLock()).toBe(held);
+    await expect(one.tryLock()).rejects.toMatchObject({ code: "LOCKED" });
     await one.unlock();
     await two.tryLock();
     await expect(one.tryLock()).rejects.toMatchObject({ code: "LOCKED" });
     await two.unlock();
+  });
+
+  test("excludes the tasks of one session from each other, in the order of asking", async () => {
+    const name = store.key("m");
+    const session = await Session.open(store.client());
+    const [one, two, three] = [new Mutex(session, name), new Mutex(session, name), new Mutex(session, name)];
+    await one.lock();
+    const order: string[] = [];
+    const given = new AbortController();
+    const rest = [
+      two.lock().then(() => order.push("two")),
+      expect(new Mutex(session, name).lock({ signal: given.signal })).rejects.toThrow("enough"),
+      three.lock().then(() => order.push("three")),
+    ];
+    await expect(two.unlock()).rejects.toMatchObject({ code: "NOT_LEADER" });
+    given.abort(new Error("enough"));
+    await one.unlock();
+    await rest[0];
+    await expect(one.unlock()).rejects.toMatchObject({ code: "NOT_LEADER" });
+    expect(order).toEqual(["two"]);
+    await two.unlock();
+    await Promise.all(rest);
+    await three.unlock();
+    expect(order).toEqual(["two", "three"]);
+    await standing(name, 0);
   });
 
   test("tryLock does not end the waiting of the same session", async () => {

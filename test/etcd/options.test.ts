@@ -34,6 +34,17 @@ test.each(["timeoutMs", "attemptTimeoutMs"])("a %s that is no number is refused"
   await etcd.close();
 });
 
+test.each([
+  [{ startRevision: 2n ** 70n }, "startRevision must be a bigint from 0 to 2^63 - 1"],
+  [{ startRevision: -1n }, "startRevision must be"],
+  [{ startRevision: 7 as never }, "startRevision must be"],
+  [{ prevKv: 1 as never }, "prevKv must be a boolean, got 1"],
+])("a watch with %o is refused", async (request, message) => {
+  const etcd = new Etcd({ endpoints });
+  expect(() => etcd.watch({ key: "a", ...request })).toThrow(message);
+  await etcd.close();
+});
+
 test("a limit that is no whole number is refused", async () => {
   const etcd = new Etcd({ endpoints });
   await expect(etcd.range("a", { limit: 1.5 })).rejects.toThrow(

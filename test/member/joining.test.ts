@@ -12,6 +12,7 @@ const { endpoints: _, ...withoutEndpoints } = sound;
 describe("a bad option rejects at once, naming the field and the value", () => {
   test.each<[string, unknown, string]>([
     ["no options", undefined, "options must be an object, got undefined"],
+    ["an unknown field", { ...sound, ttl: 3 }, 'options must be without unknown fields, got "ttl"'],
     ["an empty id", { ...sound, id: "" }, 'id must be not empty, got ""'],
     ["an id that is no text", { ...sound, id: 7 }, "id must be text such as name:ip:port, got 7"],
     [
@@ -152,6 +153,7 @@ describe("joining", () => {
       if (seen.state === "resolved") joinedAt = turns;
       cancel.abort(reason);
       await world.advance(1_000);
+      await world.settle();
       if (joinedAt !== undefined || seen.state === "resolved") {
         await (await joining).leave();
         await world.settle();

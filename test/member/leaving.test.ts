@@ -93,6 +93,8 @@ describe("leaving", () => {
     const etcd = world.network().client();
     const stop = gate();
     const member = await Member.join({ etcd, election, id: "a", lead: () => stop.opened });
+    await world.settle();
+    expect(member.role).toBe("leader");
     const leaving = member.leave({ timeoutMs: 10 });
     await world.advance(10);
     await leaving;

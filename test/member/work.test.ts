@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { Term } from "../../src/concurrency/term.ts";
 import type { Logger } from "../../src/log.ts";
+import { Member } from "../../src/member/member.ts";
 import { collect, gate, notebook, World } from "./world.ts";
 
 const untilTold = ({ signal }: Term): Promise<void> =>
@@ -21,6 +22,50 @@ describe("the work of a term", () => {
     });
     expect(terms).toEqual([member.term]);
     expect(terms[0]?.token).toBe(member.leader?.token);
+    await member.leave();
+  });
+
+  test("may name the member that is being joined", async () => {
+    const world = new World();
+    const roles: string[] = [];
+    const network = world.network();
+    const joined = async (): Promise<Member> => {
+      const member: Member = await Member.join(
+        world.options(network, "a", {
+          lead: (term) => {
+            roles.push(member.role);
+            return untilTold(term);
+          },
+        }),
+      );
+      return member;
+    };
+    const member = await joined();
+    await world.settle();
+    expect([roles, member.phase]).toEqual([["leader"], "leading"]);
+    await member.leave();
+  });
+
+  test("never begins on a term that ended while others were told of it", async () => {
+    const world = new World();
+    let led = 0;
+    const { logger } = notebook();
+    const slow: Logger = {
+      ...logger,
+      info: (fields) => {
+        // A log line that takes longer than the term has.
+        if ("phase" in fields && (fields.phase as { at: string }).at === "leading" && led === 0)
+          world.clock.jump(60_000);
+      },
+    };
+    const { member } = await world.join("a", {
+      logger: slow,
+      lead: (term) => {
+        led += term.signal.aborted ? 100 : 1;
+        return untilTold(term);
+      },
+    });
+    expect([led, member.role]).toEqual([0, "standby"]);
     await member.leave();
   });
 
