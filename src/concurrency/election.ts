@@ -125,7 +125,11 @@ export class Election extends Observer {
 
   async #elected(candidacy: Candidacy, signal: AbortSignal | undefined): Promise<Term> {
     try {
-      return await unlessAborted(candidacy.elected, signal);
+      const term = await unlessAborted(candidacy.elected, signal);
+      // One message may have brought the election and, right behind it, the loss of the key.
+      candidacy.checkDeadline();
+      candidacy.signal.throwIfAborted();
+      return term;
     } catch (error) {
       if (signal?.aborted === true) candidacy.giveUp();
       throw error;

@@ -50,6 +50,25 @@ describe("names and values", () => {
   });
 });
 
+describe("a waiter whose predecessor's key and whose own go one right after the other", () => {
+  test("is not told that it leads, though both come in one message", async () => {
+    const { memory, network, session, store, clock } = await started();
+    const other = memory.network();
+    const first = new Election(await Session.open(other.client()), "/e");
+    const term = await first.campaign("first");
+    const second = new Election(session, "/e");
+    const campaign = second.campaign("second");
+    const failed = expect(campaign).rejects.toMatchObject({ code: "CANDIDACY_LOST", endCause: "key-gone" });
+    await clock.advance(0);
+    network.holdEvents = true;
+    store.deleteRange({ key: toBytes(term.key) });
+    store.deleteRange({ key: toBytes(second.key ?? "") });
+    network.heal();
+    await clock.advance(0);
+    await failed;
+  });
+});
+
 describe("a session that is lost", () => {
   test("refuses new campaigns with its reason, and ends those under way", async () => {
     const { memory, network, session, clock } = await started();
