@@ -162,7 +162,10 @@ function runCommand(project) {
   const version = npx(["succession", "--version"], project).trim();
   check(version.includes(own.version), `succession --version says ${version}, not ${own.version}`);
   const help = npx(["succession", "--help"], project);
-  check(/demo/.test(help) && /elect/.test(help) && /status/.test(help), `succession --help does not name its commands: ${help}`);
+  check(
+    /demo/.test(help) && /elect/.test(help) && /status/.test(help),
+    `succession --help does not name its commands: ${help}`,
+  );
   say(`the command runs: succession ${version}`);
 }
 

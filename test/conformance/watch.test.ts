@@ -222,7 +222,9 @@ onEveryStore("watch", (store) => {
     const key = 5 as unknown as string;
     const startRevision = 1 as unknown as bigint;
     expect(() => etcd.watch({ key })).toThrow("a key or value must be a string or a Uint8Array, got 5");
-    expect(() => etcd.watch({ key: "a", startRevision })).toThrow("startRevision must be a bigint from 0 to 2^63 - 1, got 1");
+    expect(() => etcd.watch({ key: "a", startRevision })).toThrow(
+      "startRevision must be a bigint from 0 to 2^63 - 1, got 1",
+    );
   });
 });
 
