@@ -214,7 +214,7 @@ const mutations = [
           "    };\n" +
           "    this.#own2?.close();\n" +
           "    this.#own2 = this.#shared.watcher.open(\n" +
-          "      { key: `${this.election}/`, prefix: true, startRevision: revision + 1n },\n" +
+          "      { key: this.election.concat('/'), prefix: true, startRevision: revision + 1n },\n" +
           "      { events: (batch) => mine(batch, true), canceled: () => this.#restart() },\n" +
           "    );\n" +
           "    this.#watch = this.#shared.watcher.open(\n",

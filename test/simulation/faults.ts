@@ -1,7 +1,7 @@
 import type { StoreSnapshot } from "../../src/devserver/store.ts";
 import { prefixEnd, toBytes } from "../../src/etcd/bytes.ts";
 import { deleteOp, putOp } from "../../src/etcd/ops.ts";
-import type { Link } from "./network.ts";
+import type { Link } from "./link.ts";
 import type { Simulation } from "./simulation.ts";
 import type { Fault } from "./story.ts";
 

@@ -25,7 +25,7 @@ const weights = {
   "endpoint-starve": 2,
   // All of etcd
   "raft-leader": 3,
-  outage: 2,
+  outage: 3,
   compaction: 3,
   "no-space": 2,
   "auth-expiry": 6,
@@ -140,7 +140,7 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
     y: 0.5 + random.next() / 2,
   });
   const soon = random.between(100, 800);
-  switch (random.below(4)) {
+  switch (random.below(5)) {
     case 0: {
       // The leader's key goes, and its watch is deaf.
       const kind = random.pick(["delete-key", "overwrite-key", "delete-two"] as const);
@@ -158,6 +158,12 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
     case 2:
       // A renewal that etcd has carried out, and nobody heard of.
       return [fault("half-open-in", 0, random.between(0.8, 1.4) * ttlMs), fault("crash", soon, ttlMs)];
+    case 3:
+      // Answers come late, and what is sent after their requests is lost.
+      return [
+        fault("delay", 0, 1.5 * ttlMs),
+        fault("half-open-out", random.between(0.2, 0.8) * ttlMs, random.between(0.5, 1.5) * ttlMs),
+      ];
     default:
       // Cut off, and then nothing of it moves.
       return [

@@ -1,0 +1,280 @@
+import type { Program, Work } from "./program.ts";
+import { MemberProgram } from "./programs.ts";
+import type { Simulation } from "./simulation.ts";
+import { glance } from "./time-source.ts";
+import type { Removal } from "./truth.ts";
+
+/** A program that says that it leads. */
+interface Leading {
+  readonly program: Program;
+  readonly token: bigint;
+  readonly key: string;
+  readonly lease: bigint;
+}
+
+/** How long the machine may let a process act after its sleep: the product's timers nap that long. */
+const napMs = 1_000;
+
+/** What must hold at every moment of a run. */
+export class Rules {
+  readonly #simulation: Simulation;
+  /** The user's work under way. */
+  readonly works: Set<Work> = new Set();
+  readonly leading: Map<Program, Leading> = new Map();
+  /** Claims that are over: a role that went, or a key whose deletion was sent. */
+  readonly over: Set<string> = new Set();
+  /** Who has been told in this turn that the claim is over. */
+  readonly mustStandBy: Map<Program, string> = new Map();
+  terms = 0;
+  failovers = 0;
+  excused = 0;
+  excusedMs = 0;
+  #highest: { token: bigint; history: number } = { token: 0n, history: 0 };
+  #overlapping = false;
+  #checkedAt = 0;
+
+  constructor(simulation: Simulation) {
+    this.#simulation = simulation;
+  }
+
+  /** The process is no more. */
+  gone(program: Program): void {
+    this.leading.delete(program);
+    for (const work of this.works) if (work.program === program) this.works.delete(work);
+  }
+
+  workStarted(work: Work): void {
+    const { key, token, program } = work;
+    this.terms++;
+    this.#simulation.note(`${program.id} WORKS, token ${token}`);
+    if (
+      !this.#simulation.truth.everLed(key, token) &&
+      this.#simulation.now > this.#simulation.truth.restoredAt + this.#simulation.ttlMs
+    ) {
+      this.#simulation.violation(
+        "never-led",
+        `${program.id} is told that it leads with ${key}@${token}, which never was the first`,
+      );
+    }
+    if (this.over.has(claim(key, token))) {
+      this.#simulation.violation(
+        "old-claim",
+        `${program.id} leads again on ${key}@${token}, a claim that was over`,
+      );
+    }
+    const { history } = this.#simulation.truth;
+    if (this.#highest.history === history && token <= this.#highest.token && !this.#isExcused(key, token)) {
+      this.#simulation.violation(
+        "token-fell",
+        `${program.id} leads with token ${token} after ${this.#highest.token}`,
+      );
+    }
+    // A term that began before a restore has a token of another history.
+    const stands = this.#simulation.truth.get(key)?.token === token;
+    if (stands && (this.#highest.history !== history || token > this.#highest.token)) {
+      this.#highest = { token, history };
+    }
+    for (const other of this.works) {
+      if (other.program.host === program.host) {
+        this.#simulation.violation(
+          "two-works",
+          `${program.id} has two works at once, ${other.token} and ${token}`,
+        );
+      }
+    }
+    if (this.terms > 1) this.failovers++;
+    this.works.add(work);
+  }
+
+  workSettled(work: Work): void {
+    if (this.works.delete(work))
+      this.#simulation.note(`${work.program.id} stops working, token ${work.token}`);
+  }
+
+  removed({ key, by }: Removal): void {
+    const who = typeof by === "string" ? by : by.name;
+    this.#simulation.note(`etcd: ${key.key} (${key.value}, token ${key.token}) is gone, by ${who}`);
+    if (typeof by === "string") return;
+    for (const work of this.works) {
+      if (work.key !== key.key || work.token !== key.token || work.program.deletesAtOnce) continue;
+      this.#simulation.violation(
+        "gave-up-early",
+        `${who} removed ${key.key}@${key.token} while ${work.program.id}'s work runs`,
+      );
+    }
+    const owner = this.#simulation.cluster.leases.get(key.lease)?.owner;
+    if (owner !== undefined && owner !== by) {
+      this.#simulation.violation(
+        "foreign-delete",
+        `${who} removed ${key.key}@${key.token}, which is not its own`,
+      );
+    }
+  }
+
+  /** Whether etcd itself took the key, so that its owner may lead a little longer. */
+  #isExcused(key: string, token: bigint): boolean {
+    const removal = this.#simulation.truth.removal(key, token);
+    const taken = removal !== undefined && (removal.by === "operator" || removal.by === "restore");
+    if (taken && this.#simulation.now <= removal.at + this.#simulation.ttlMs) return true;
+    return this.#simulation.now <= this.#simulation.truth.restoredAt + this.#simulation.ttlMs;
+  }
+
+  /** Called after every event, when all that it set off has happened. */
+  check(): void {
+    const now: Leading[] = [];
+    for (const program of this.#simulation.programs) {
+      const { host } = program;
+      const term = host.alive ? glance(host, () => program.leads()) : undefined;
+      const before = this.leading.get(program);
+      if (before !== undefined && before.token !== term?.token) {
+        this.leading.delete(program);
+        this.over.add(claim(before.key, before.token));
+        this.#simulation.note(`${program.id} leads no more, token ${before.token}`);
+      }
+      if (term !== undefined) {
+        let leading = this.leading.get(program);
+        if (leading === undefined) {
+          leading = { program, token: term.token, key: term.key, lease: leaseOf(term.key) };
+          this.leading.set(program, leading);
+          this.#simulation.note(`${program.id} LEADS, token ${term.token}`);
+          if (this.over.has(claim(term.key, term.token))) {
+            this.#simulation.violation(
+              "revived",
+              `${program.id} leads again on ${term.key}@${term.token}, a claim that was over`,
+            );
+          }
+        }
+        now.push(leading);
+        this.#checkKey(leading);
+        this.#checkClaim(
+          leading,
+          glance(host, () => term.remainingMs),
+        );
+        const lost = this.mustStandBy.get(program);
+        if (lost === claim(term.key, term.token) && host.caughtUp) {
+          this.#simulation.violation(
+            "knew-and-led",
+            `${program.id} was told that ${lost} is gone, and still leads`,
+          );
+        }
+      }
+      if (program instanceof MemberProgram) this.#checkChanges(program);
+    }
+    if (this.mustStandBy.size > 0) this.mustStandBy.clear();
+    this.#checkOverlap(now);
+    this.#checkWorks();
+    this.#checkedAt = this.#simulation.now;
+  }
+
+  #checkKey({ program, key, token }: Leading): void {
+    const found = this.#simulation.truth.get(key);
+    const { host } = program;
+    const first = this.#simulation.truth.line[0];
+    const stands = found?.token === token && this.#simulation.cluster.leases.get(found.lease)?.owner === host;
+    if ((stands && first === found) || this.#isExcused(key, token)) return;
+    if (stands) {
+      // Only a store that went back can put anybody before a leader.
+      const text = `${program.id} leads with ${key}@${token} behind ${first?.key}@${first?.token}`;
+      this.#simulation.violation("not-first", text);
+      return;
+    }
+    const removal = this.#simulation.truth.removal(key, token);
+    const by =
+      removal === undefined ? "nobody" : typeof removal.by === "string" ? removal.by : removal.by.name;
+    const rule =
+      by === "etcd" ? "lease-outlived" : by === "operator" || by === "restore" ? "key-outlived" : "no-key";
+    this.#simulation.violation(
+      rule,
+      `${program.id} leads with ${key}@${token}, which ${by} removed ${(this.#simulation.now - (removal?.at ?? 0)).toFixed(1)} ms ago`,
+    );
+  }
+
+  /** Nobody may count on his lease for longer than etcd has promised, even if nothing comes of it. */
+  #checkClaim({ program, token, key, lease: id }: Leading, remainingMs: number): void {
+    const lease = this.#simulation.cluster.leases.get(id);
+    if (lease === undefined) return;
+    const { host, deletesAtOnce } = program;
+    // A member's claim ends so long before its proof does.
+    const stopTimeoutMs = deletesAtOnce ? 0 : lease.ttlMs / 10;
+    const over =
+      this.#simulation.now + (remainingMs + stopTimeoutMs) / host.rate - (lease.renewedAt + lease.ttlMs);
+    if (over > 0) {
+      this.#simulation.violation(
+        "over-claimed",
+        `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`,
+      );
+    }
+  }
+
+  #checkChanges(program: MemberProgram): void {
+    const { last, host } = program;
+    if (!host.caughtUp || last?.role !== "leader") return;
+    if (last.term?.signal.aborted === true) {
+      this.#simulation.violation(
+        "changes-ended-term",
+        `${program.id} was told last that it leads, with a term that has ended`,
+      );
+    }
+  }
+
+  #checkOverlap(leading: readonly Leading[]): void {
+    if (leading.length < 2) {
+      this.#overlapping = false;
+      return;
+    }
+    if (leading.filter(({ key, token }) => !this.#isExcused(key, token)).length > 1) {
+      const names = leading.map(({ program, token }) => `${program.id} (token ${token})`).join(" and ");
+      this.#simulation.violation("two-leaders", `${names} lead at once`);
+    }
+    if (!this.#overlapping) this.excused++;
+    else this.excusedMs += this.#simulation.now - this.#checkedAt;
+    this.#overlapping = true;
+  }
+
+  /** Whether a work acts now: the process runs, and has seen what happened while it did not. */
+  #acts({ host }: Work): boolean {
+    return host.caughtUp && this.#simulation.now - host.wokenAt > napMs + 20;
+  }
+
+  /** Whether a work runs late for a reason that no product can help. */
+  #mayRunLate(work: Work): boolean {
+    if (work.stubborn) return true;
+    // Where its process was stopped, what is left of the time to stop may be too little.
+    const stopped = Math.max(work.host.stoppedAt, work.host.resumedAt);
+    if (work.needMs > 0 && this.#simulation.now - stopped < this.#simulation.ttlMs) return true;
+    return this.#isExcused(work.key, work.token);
+  }
+
+  #checkWorks(): void {
+    if (this.works.size === 0) return;
+    const acting: Work[] = [];
+    for (const work of this.works) {
+      if (this.works.size === 1 && this.#simulation.truth.get(work.key)?.token === work.token) return;
+      if (!this.#acts(work) || this.#mayRunLate(work)) continue;
+      acting.push(work);
+      const removal = this.#simulation.truth.removal(work.key, work.token);
+      // Timers are up to a few milliseconds late; the margin is there for that.
+      if (removal !== undefined && removal.by === "etcd") {
+        this.#simulation.violation(
+          "work-outlived",
+          `${work.program.id} works with ${work.key}@${work.token}, whose lease is over`,
+        );
+      }
+    }
+    if (acting.length > 1) {
+      const names = acting.map(({ program, token }) => `${program.id} (token ${token})`).join(" and ");
+      this.#simulation.violation("two-workers", `${names} work at once`);
+    }
+  }
+}
+
+/** A claim to a key. */
+export function claim(key: string, token: bigint): string {
+  return `${key}@${token}`;
+}
+
+/** The lease that a key's name stands for. */
+function leaseOf(key: string): bigint {
+  const hex = key.slice(key.lastIndexOf("/") + 1);
+  return /^[0-9a-f]+$/.test(hex) ? BigInt(`0x${hex}`) : -1n;
+}

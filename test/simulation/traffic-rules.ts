@@ -1,0 +1,150 @@
+import { toText } from "../../src/etcd/bytes.ts";
+import {
+  Event_EventType,
+  type TxnRequest,
+  type WatchRequest,
+  type WatchResponse,
+} from "../../src/etcd/gen/etcd_pb.ts";
+import type { Host } from "./host.ts";
+import type { Monitor } from "./link.ts";
+import type { Program } from "./program.ts";
+import { claim, type Rules } from "./rules.ts";
+import type { Simulation } from "./simulation.ts";
+
+/** A watch of a process, across all the streams that it has been on. */
+interface FollowedWatch {
+  /** The last revision of which it was told, or the one before its first. */
+  last: bigint;
+}
+
+/** A state of the store that a process has been shown. */
+interface Known {
+  readonly revision: bigint;
+  readonly cluster: bigint;
+}
+
+/** What must hold of what processes send, and of what they make of what they hear. */
+export class TrafficRules implements Monitor {
+  readonly #simulation: Simulation;
+  readonly #rules: Rules;
+  readonly #watches = new WeakMap<object, Map<bigint, FollowedWatch>>();
+  readonly #followed = new Map<string, FollowedWatch>();
+  readonly #knownRevision = new WeakMap<Program, Known>();
+  readonly #askedAt = new WeakMap<object, Known>();
+
+  constructor(simulation: Simulation, rules: Rules) {
+    this.#simulation = simulation;
+    this.#rules = rules;
+  }
+
+  sent(host: Host, method: string, request: unknown, stream: object | undefined): void {
+    if (method === "Txn") this.#sentTxn(host, request as TxnRequest);
+    if (method === "DeleteRange")
+      this.#simulation.violation("unguarded-delete", `${host.name} deletes without a comparison`);
+    if (method === "Watch" && stream !== undefined) this.#sentWatch(host, request as WatchRequest, stream);
+    if (stream !== undefined && (method === "Txn" || method === "Range")) {
+      const program = this.#simulation.programOf(host);
+      const known = program === undefined ? undefined : this.#knownRevision.get(program);
+      if (known !== undefined) this.#askedAt.set(stream, { ...known });
+    }
+  }
+
+  #sentTxn(host: Host, { compare, success }: TxnRequest): void {
+    for (const { request } of success) {
+      if (request.case !== "requestDeleteRange") continue;
+      const key = toText(request.value.key);
+      const guard = compare.find(
+        (each) => each.targetUnion.case === "createRevision" && toText(each.key) === key && each.result === 0,
+      );
+      if (guard?.targetUnion.case !== "createRevision") {
+        this.#simulation.violation("unguarded-delete", `${host.name} deletes ${key} whoever put it`);
+        continue;
+      }
+      const token = guard.targetUnion.value;
+      this.#rules.over.add(claim(key, token));
+      for (const work of this.#rules.works) {
+        if (work.host === host && work.key === key && work.token === token && !work.program.deletesAtOnce) {
+          this.#simulation.violation(
+            "gave-up-early",
+            `${host.name} deletes ${key}@${token} while its work still runs`,
+          );
+        }
+      }
+    }
+  }
+
+  /** A watch that is opened again goes on where it stopped, or it may miss something. */
+  #sentWatch(host: Host, { requestUnion }: WatchRequest, stream: object): void {
+    let watches = this.#watches.get(stream);
+    if (watches === undefined) {
+      watches = new Map();
+      this.#watches.set(stream, watches);
+    }
+    if (requestUnion.case === "cancelRequest") watches.delete(requestUnion.value.watchId);
+    if (requestUnion.case !== "createRequest") return;
+    const { watchId, startRevision, key } = requestUnion.value;
+    const name = `${host.name} ${toText(key)} ${watchId}`;
+    const known = this.#followed.get(name);
+    const followed = known ?? { last: startRevision - 1n };
+    watches.set(watchId, followed);
+    if (known === undefined) {
+      const program = this.#simulation.programOf(host);
+      const read = program === undefined ? undefined : this.#knownRevision.get(program);
+      if (read !== undefined && startRevision > read.revision + 1n) {
+        this.#simulation.violation(
+          "watch-too-late",
+          `${host.name} watches from ${startRevision}, having read ${read.revision}`,
+        );
+      }
+      this.#followed.set(name, followed);
+    } else if (startRevision > known.last + 1n) {
+      this.#simulation.violation(
+        "watch-too-late",
+        `${host.name} goes on at ${startRevision} after ${known.last}`,
+      );
+    }
+  }
+
+  heard(host: Host, method: string, answer: unknown, question: object): void {
+    if (method === "Watch") this.#heardWatch(host, answer as WatchResponse, question);
+    if (method !== "Txn" && method !== "Range") return;
+    const { header } = answer as { header?: { revision: bigint; clusterId: bigint } };
+    const program = this.#simulation.programOf(host);
+    if (header === undefined || program === undefined) return;
+    const asked = this.#askedAt.get(question);
+    const known = this.#knownRevision.get(program);
+    const wentBack =
+      asked !== undefined &&
+      ((asked.cluster !== 0n && header.clusterId !== asked.cluster) || header.revision < asked.revision);
+    if (wentBack) {
+      // What was known before counts no more; requests from before are answered after.
+      if (known !== undefined && known.revision >= asked.revision && known.cluster === asked.cluster) {
+        const leading = this.#rules.leading.get(program);
+        if (leading !== undefined) this.#rules.mustStandBy.set(program, `${leading.key}@${leading.token}`);
+        this.#knownRevision.set(program, { revision: header.revision, cluster: header.clusterId });
+      }
+    } else if (
+      known === undefined ||
+      (header.revision > known.revision && header.clusterId === known.cluster)
+    ) {
+      this.#knownRevision.set(program, { revision: header.revision, cluster: header.clusterId });
+    }
+  }
+
+  #heardWatch(host: Host, response: WatchResponse, stream: object): void {
+    const followed = this.#watches.get(stream)?.get(response.watchId);
+    if (followed === undefined || response.events.length === 0) return;
+    const program = this.#simulation.programOf(host);
+    const leading = program === undefined ? undefined : this.#rules.leading.get(program);
+    for (const { type, kv } of response.events) {
+      if (kv === undefined) continue;
+      if (program === undefined || leading?.key !== toText(kv.key) || kv.modRevision <= leading.token)
+        continue;
+      if (type === Event_EventType.DELETE || kv.lease !== leading.lease) {
+        this.#rules.mustStandBy.set(program, `${leading.key}@${leading.token}`);
+      }
+    }
+    const last = response.events.at(-1)?.kv?.modRevision;
+    if (last !== undefined && !response.fragment) followed.last = last;
+  }
+}
