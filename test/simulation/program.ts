@@ -1,4 +1,5 @@
 import { getEventListeners } from "node:events";
+import type { Session } from "../../src/concurrency/session.ts";
 import type { Term } from "../../src/concurrency/term.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import type { Logger } from "../../src/log.ts";
@@ -79,6 +80,11 @@ export abstract class Program {
   /** Whether it lets others have their turn, because its own work ended: up to half a minute. */
   get resting(): boolean {
     return false;
+  }
+
+  /** The session, where the program holds it itself. */
+  get session(): Session | undefined {
+    return undefined;
   }
 
   /** Whether the key goes with the claim, whatever the work does. */

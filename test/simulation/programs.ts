@@ -85,6 +85,7 @@ export class MemberProgram extends Program {
 /** A process in the manner of Go's programs: campaigns, resigns and campaigns again on one session. */
 export class CampaignProgram extends Program {
   #term: Term | undefined;
+  #session: Session | undefined;
   readonly #leaving = new AbortController();
 
   start(): void {
@@ -105,6 +106,10 @@ export class CampaignProgram extends Program {
     this.#leaving.abort(new Error("leaving"));
   }
 
+  override get session(): Session | undefined {
+    return this.#session;
+  }
+
   override get deletesAtOnce(): boolean {
     return true;
   }
@@ -123,11 +128,13 @@ export class CampaignProgram extends Program {
       try {
         const session = await Session.open(this.etcd, { ttlSeconds: scenario.ttlSeconds, signal: left });
         const forget = onAbort(left, () => void session.close());
+        this.#session = session;
         const election = new Election(session, scenario.election);
         try {
           while (!session.signal.aborted) await this.#campaign(session, election);
         } finally {
           forget();
+          this.#session = undefined;
           await session.close();
         }
       } catch {

@@ -159,6 +159,7 @@ export class Rules {
         }
       }
       if (program instanceof MemberProgram) this.#checkChanges(program);
+      this.#checkSession(program);
     }
     if (this.mustStandBy.size > 0) this.mustStandBy.clear();
     this.#checkOverlap(now);
@@ -203,6 +204,20 @@ export class Rules {
         "over-claimed",
         `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`,
       );
+    }
+  }
+
+  /** The same for a session, whoever counts on it. */
+  #checkSession({ host, id, session }: Program): void {
+    if (session === undefined || !host.alive) return;
+    const lease = this.#simulation.cluster.leases.get(session.leaseId);
+    if (lease === undefined) return;
+    const { now } = this.#simulation;
+    const remainingMs = glance(host, () => session.remainingMs);
+    const over = now + remainingMs / host.rate - (lease.renewedAt + lease.ttlMs);
+    if (remainingMs > 0 && over > 0) {
+      const text = `${id}'s session counts on its lease for ${over.toFixed(1)} ms longer than it is promised`;
+      this.#simulation.violation("over-claimed", text);
     }
   }
 
