@@ -290,6 +290,7 @@ const mutations = [
 ];
 
 const chosen = mutations.filter(({ name }) => name.includes(values.only));
+if (chosen.length === 0) throw new Error(`no mutation is called "${values.only}"`);
 const folder = join(root, ".cache", `mutate-${process.pid}`);
 // Checked first, so that a text that has moved is told at once.
 for (const { name, edits } of mutations) mutated(name, edits);

@@ -169,7 +169,16 @@ export class Line implements Audited {
 
   /** Takes over what a transaction read, if nothing is known yet: joining costs one round trip. */
   seed(kvs: readonly KeyValue[], revision: bigint, sentAt: number): void {
-    if (this.#synced || this.#users === 0) return;
+    if (this.#users === 0) return;
+    if (this.#synced) {
+      if (!this.#contradicts(kvs, revision)) return;
+      const { election } = this;
+      this.#etcd.logger.error(
+        { election, revision },
+        "the view lacks a candidate that a read shows; taking the read anew",
+      );
+      this.#watch?.close();
+    }
     this.#synced = true;
     this.#revision = revision;
     this.#candidates = kvs.map(candidate).sort(byToken);
@@ -232,6 +241,16 @@ export class Line implements Audited {
     };
   }
 
+  /**
+   * Whether a read shows what cannot be: a candidate that was created before the revision which the view has reached, is
+   * there at a later one, and is not in the view. Events were lost, or the store went back and no answer showed it.
+   */
+  #contradicts(kvs: readonly KeyValue[], revision: bigint): boolean {
+    if (revision < this.#revision) return false;
+    const known = new Set(this.#candidates.map(({ token }) => token));
+    return kvs.some(({ createRevision }) => createRevision <= this.#revision && !known.has(createRevision));
+  }
+
   /** Holds the view against a linearizable read of the leader, sent when the view had reached `known`. */
   #compare(leader: KeyValue | undefined, revision: bigint, known: bigint, sentAt: number): void {
     if (!this.#synced) return;
@@ -239,6 +258,9 @@ export class Line implements Audited {
     if (revision < known) {
       this.#etcd.logger.error({ election, known, revision }, "etcd's store went back; reading the line anew");
       for (const own of [...this.#own]) own.storeWentBack();
+      this.#restart();
+    } else if (leader !== undefined && this.#contradicts([leader], revision)) {
+      this.#etcd.logger.error({ election, revision }, "the view lacks the leader; reading the line anew");
       this.#restart();
     } else if (leader?.createRevision === this.leader?.token) {
       this.#confirmedAt = sentAt;
