@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import type { ServerWritableStream } from "@grpc/grpc-js";
+import { grpc } from "../etcd/failure.ts";
 import {
   type CampaignRequest,
   type CampaignResponse,
@@ -14,7 +15,7 @@ import {
 } from "../etcd/gen/v3election_pb.ts";
 import { grpcStatus, type ServiceHandlers } from "./grpc-service.ts";
 import { createdAt, deleteCreatedAt, Line } from "./line.ts";
-import { grpcCodes, refusals, StatusError } from "./status-error.ts";
+import { refusals, StatusError } from "./status-error.ts";
 import type { Store } from "./store.ts";
 
 /** The TTL of the lease that a campaign without one gets, as in Go's package. Nobody keeps it alive. */
@@ -53,8 +54,8 @@ export function recoded<Request, Answer>(
     try {
       return await handler(request, signal);
     } catch (error) {
-      if (!(error instanceof StatusError) || error.code === grpcCodes.unavailable) throw error;
-      throw new StatusError(grpcCodes.unknown, error.message);
+      if (!(error instanceof StatusError) || error.code === grpc.unavailable) throw error;
+      throw new StatusError(grpc.unknown, error.message);
     }
   };
 }

@@ -16,7 +16,8 @@ import type {
   UntypedHandleCall,
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
-import { grpcCodes, StatusError } from "./status-error.ts";
+import { grpc } from "../etcd/failure.ts";
+import { StatusError } from "./status-error.ts";
 
 /** Answers unary calls; `signal` aborts when the client has gone. */
 type Unary<M extends DescMethod> = (
@@ -91,5 +92,5 @@ async function answer(
 /** The status of an error in the form that grpc-js takes. */
 export function grpcStatus(error: unknown): { readonly code: number; readonly details: string } {
   if (error instanceof StatusError) return { code: error.code, details: error.message };
-  return { code: grpcCodes.unknown, details: String(error) };
+  return { code: grpc.unknown, details: String(error) };
 }

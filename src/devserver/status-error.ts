@@ -1,17 +1,6 @@
-/** The gRPC status codes that etcd answers with. */
-export const grpcCodes = {
-  cancelled: 1,
-  unknown: 2,
-  invalidArgument: 3,
-  notFound: 5,
-  resourceExhausted: 8,
-  failedPrecondition: 9,
-  outOfRange: 11,
-  unavailable: 14,
-  dataLoss: 15,
-} as const;
+import { grpc } from "../etcd/failure.ts";
 
-export type GrpcCode = (typeof grpcCodes)[keyof typeof grpcCodes];
+export type GrpcCode = (typeof grpc)[keyof typeof grpc];
 
 /** An answer other than OK: what a client of etcd gets as its gRPC status. */
 export class StatusError extends Error {
@@ -24,7 +13,7 @@ export class StatusError extends Error {
   }
 }
 
-const { invalidArgument, notFound, failedPrecondition, outOfRange, unavailable } = grpcCodes;
+const { invalidArgument, notFound, failedPrecondition, outOfRange, unavailable } = grpc;
 
 /** etcd's own refusals, with its codes and its words (etcd's `rpctypes/error.go`): clients compare both. */
 export const refusals = {
@@ -43,8 +32,8 @@ export const refusals = {
   futureRevision: (): StatusError =>
     new StatusError(outOfRange, "etcdserver: mvcc: required revision is a future revision"),
   noSpace: (): StatusError =>
-    new StatusError(grpcCodes.resourceExhausted, "etcdserver: mvcc: database space exceeded"),
-  corrupt: (): StatusError => new StatusError(grpcCodes.dataLoss, "etcdserver: corrupt cluster"),
+    new StatusError(grpc.resourceExhausted, "etcdserver: mvcc: database space exceeded"),
+  corrupt: (): StatusError => new StatusError(grpc.dataLoss, "etcdserver: corrupt cluster"),
   leaseNotFound: (): StatusError => new StatusError(notFound, "etcdserver: requested lease not found"),
   leaseExists: (): StatusError => new StatusError(failedPrecondition, "etcdserver: lease already exists"),
   leaseTtlTooLarge: (): StatusError => new StatusError(outOfRange, "etcdserver: too large lease TTL"),
@@ -52,10 +41,10 @@ export const refusals = {
     new StatusError(failedPrecondition, "etcdserver: authentication is not enabled"),
   noLeader: (): StatusError => new StatusError(unavailable, "etcdserver: no leader"),
   stopped: (): StatusError => new StatusError(unavailable, "etcdserver: server stopped"),
-  cancelled: (): StatusError => new StatusError(grpcCodes.cancelled, "context canceled"),
+  cancelled: (): StatusError => new StatusError(grpc.cancelled, "context canceled"),
   // Plain Go errors reach a client with the code "unknown".
-  electionNoLeader: (): StatusError => new StatusError(grpcCodes.unknown, "election: no leader"),
-  electionNotLeader: (): StatusError => new StatusError(grpcCodes.unknown, "election: not leader"),
-  missingLeaderKey: (): StatusError => new StatusError(grpcCodes.unknown, '"leader" field must be provided'),
-  lockSessionExpired: (): StatusError => new StatusError(grpcCodes.unknown, "mutex: session is expired"),
+  electionNoLeader: (): StatusError => new StatusError(grpc.unknown, "election: no leader"),
+  electionNotLeader: (): StatusError => new StatusError(grpc.unknown, "election: not leader"),
+  missingLeaderKey: (): StatusError => new StatusError(grpc.unknown, '"leader" field must be provided'),
+  lockSessionExpired: (): StatusError => new StatusError(grpc.unknown, "mutex: session is expired"),
 } as const;

@@ -1,5 +1,6 @@
 import { create } from "@bufbuild/protobuf";
 import { expect, test } from "vitest";
+import { grpc } from "../etcd/failure.ts";
 import {
   AlarmRequest_AlarmAction,
   AlarmType,
@@ -9,7 +10,7 @@ import {
   type WatchResponse,
 } from "../etcd/gen/etcd_pb.ts";
 import { ManualClock } from "../testing/manual-clock.ts";
-import { grpcCodes, type StatusError } from "./status-error.ts";
+import type { StatusError } from "./status-error.ts";
 import { Store, type StoreOptions } from "./store.ts";
 
 const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
@@ -23,7 +24,7 @@ const watchFrom = (startRevision: bigint, more: { progressNotify?: boolean } = {
   });
 const shown = ({ kvs }: RangeResponse): string[] =>
   kvs.map(({ key, value }) => `${Buffer.from(key)}=${Buffer.from(value)}`);
-const unavailable = expect.objectContaining({ code: grpcCodes.unavailable });
+const unavailable = expect.objectContaining({ code: grpc.unavailable });
 
 test("every write makes one revision, and old revisions can be read", () => {
   const store = open();
