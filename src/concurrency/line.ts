@@ -229,8 +229,8 @@ export class Line implements Audited {
         for (const each of own) {
           if (!this.#own.has(each)) continue;
           const kv = seen.get(each.key);
-          // One that somebody put anew without our lease would outlive us: it is not ours any more.
-          // In one history a key is never found with an older create revision than it had.
+          // In one history a key is never found with an older create revision than it had; and one that somebody put
+          // anew without our lease would outlive us: it is not ours any more.
           if (kv !== undefined && kv.createRevision < each.token) each.storeWentBack();
           else if (kv?.createRevision !== each.token || kv.lease !== each.leaseId) each.keyMissing();
           else if (first !== undefined && first < each.token && revision >= this.#revision)
