@@ -5,6 +5,7 @@ export type { Held } from "./concurrency/mutex.ts";
 export { Mutex } from "./concurrency/mutex.ts";
 export type { Leader, ObserveOptions } from "./concurrency/observer.ts";
 export { Observer } from "./concurrency/observer.ts";
+export type { OnHang } from "./concurrency/renewal-protocol.ts";
 export type { SessionOptions } from "./concurrency/session.ts";
 export { Session } from "./concurrency/session.ts";
 export { Term } from "./concurrency/term.ts";

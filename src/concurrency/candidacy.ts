@@ -9,6 +9,7 @@ import { backoffMs, onAbort, sleep } from "../waiting.ts";
 import { provenUntil } from "./deadline.ts";
 import { Line, type OwnCandidate } from "./line.ts";
 import { Place } from "./place.ts";
+import { Proof, SharedFlag } from "./proof.ts";
 import { assertAlive, type Session } from "./session.ts";
 import { TakeoverDelay, type TakeoverOptions } from "./takeover.ts";
 import { Term } from "./term.ts";
@@ -73,7 +74,12 @@ export class Candidacy implements OwnCandidate {
   #resolveElected: (term: Term) => void = () => {};
   #rejectElected: (reason: unknown) => void = () => {};
   #value: Uint8Array;
-  #keySeenAt: number;
+  readonly #keyProof: Proof;
+  /** Whether work of ours may act as leader: what the renewal thread would have to end if the main thread is blocked. */
+  readonly #acting = new SharedFlag();
+  readonly #forgetKey: () => void;
+  /** The term has been seen to be over, before its timer fired: nothing revives it. */
+  #lapsed = false;
   #term: Term | undefined;
   #position: number;
   #started = false;
@@ -104,7 +110,7 @@ export class Candidacy implements OwnCandidate {
     this.#place = of.place;
     this.#etcd = of.session.etcd;
     this.#value = of.own.value;
-    this.#keySeenAt = of.sentAt;
+    this.#keyProof = Proof.until(provenUntil(of.sentAt, this.ttlMs));
     this.#stopTimeoutMs = of.stopTimeoutMs;
     this.#position = of.before.length;
     if (of.takeover !== undefined) {
@@ -117,6 +123,10 @@ export class Candidacy implements OwnCandidate {
     // Whoever waits hears of a rejection; when nobody does, the end is told by `signal`.
     this.#elected.catch(() => {});
     of.place.candidacy = this;
+    this.#forgetKey = of.session.watchKey({
+      ...{ name: this.key, token: this.token, proof: this.#keyProof, acting: this.#acting },
+      listener: { seen: (sentAt) => this.keySeen(sentAt), missing: () => this.keyMissing() },
+    });
     this.#forgets.push(of.line.enter(this));
     this.#forgets.push(onAbort(of.session.signal, () => this.end(of.session.endCause ?? "closed")));
   }
@@ -227,7 +237,9 @@ export class Candidacy implements OwnCandidate {
   keySeen(sentAt: number): void {
     this.checkDeadline();
     if (this.#endCause !== undefined) return;
-    this.#keySeenAt = Math.max(this.#keySeenAt, sentAt);
+    const until = provenUntil(sentAt, this.ttlMs);
+    if (this.#term === undefined) this.#keyProof.prove(until);
+    else this.#keyProof.renew(until, this.#etcd.clock.now());
     this.proofMoved();
   }
 
@@ -257,12 +269,20 @@ export class Candidacy implements OwnCandidate {
 
   /** Ends the term if its deadline has passed, whether or not its timer has fired: nothing revives it after that. */
   checkDeadline(): void {
-    if (this.#term !== undefined && this.#etcd.clock.now() >= this.#stopBy) this.end("deadline");
+    if (this.#term !== undefined && this.#etcd.clock.now() >= this.#stopBy) this.#lapse();
+  }
+
+  #lapse(): void {
+    this.end(this.#keyProof.loss ?? this.session.lapse);
   }
 
   /** When the term ends, or would end, unless both proofs are renewed. */
   get #stopBy(): number {
-    return Math.min(this.session.deadline, provenUntil(this.#keySeenAt, this.ttlMs)) - this.#stopTimeoutMs;
+    if (this.#lapsed) return Number.NEGATIVE_INFINITY;
+    const stopBy = Math.min(this.session.deadline, this.#keyProof.until) - this.#stopTimeoutMs;
+    if (this.#term === undefined || this.#etcd.clock.now() < stopBy) return stopBy;
+    this.#lapsed = true;
+    return Number.NEGATIVE_INFINITY;
   }
 
   #elect(): void {
@@ -277,9 +297,10 @@ export class Candidacy implements OwnCandidate {
       token: this.token,
       // The claim may be given up a little before the term's signal aborts.
       deadline: () => (this.#endCause === undefined ? this.#stopBy : Number.NEGATIVE_INFINITY),
-      onExpired: () => this.end("deadline"),
+      onExpired: () => this.#lapse(),
     });
     this.#term = term;
+    this.#acting.value = true;
     this.#etcd.logger.info({ election: this.line.election, token: term.token, key: this.key }, "elected");
     this.onElected(term);
     this.#resolveElected(term);
@@ -302,6 +323,12 @@ export class Candidacy implements OwnCandidate {
     const reason = new EndedError("CANDIDACY_LOST", cause, `the candidacy ended: ${cause}`);
     this.#rejectElected(reason);
     this.#ended.abort(reason);
+  }
+
+  /** The work of the term has stopped, or there was none: from now on a blocked main thread does no harm. */
+  workEnded(): void {
+    this.#acting.value = false;
+    this.#forgetKey();
   }
 
   /** Puts a new value on the same key and lease. Resolves to false if the key is gone, which ends the candidacy. */

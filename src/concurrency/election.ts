@@ -72,7 +72,8 @@ export class Election extends Observer {
     candidacy.end("resigned");
     // The end of the session takes the key along; only one that could not renew may stand for a while.
     const { endCause } = this.#session;
-    if (endCause === undefined || endCause === "deadline") await giveUp(candidacy, options);
+    if (endCause === undefined || endCause === "deadline" || endCause === "hung")
+      await giveUp(candidacy, options);
   }
 
   /** @internal Resigns from this term, and from no other that has come since on the same session. */
@@ -104,6 +105,8 @@ export class Election extends Observer {
       await place.candidacy?.release(options);
       const candidacy = await Candidacy.join(session, this.election, value, options);
       onAbort(candidacy.signal, () => {
+        // What runs under the term is told by its signal, and is the caller's to stop.
+        candidacy.workEnded();
         // Nobody else can lead while the key stands. A session that ended takes it along.
         if (candidacy.endCause !== "resigned" && session.endCause === undefined) candidacy.giveUp();
       });
