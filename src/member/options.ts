@@ -1,4 +1,4 @@
-import { checkElection, checkValue } from "../concurrency/candidacy.ts";
+import { checkElection, checkValue } from "../concurrency/naming.ts";
 import type { OnHang } from "../concurrency/renewal-protocol.ts";
 import { checkHang, checkTtlSeconds, type SessionOptions } from "../concurrency/session.ts";
 import { checkTakeoverDelayMs, leastTakeoverDelayMs, type TakeoverOptions } from "../concurrency/takeover.ts";
