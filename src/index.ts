@@ -53,3 +53,4 @@ export type { MemberChange, Role } from "./member/member.ts";
 export { Member } from "./member/member.ts";
 export type { MemberConnection, MemberOptions, MemberSettings } from "./member/options.ts";
 export type { Phase, PhaseName } from "./member/phase.ts";
+export { phases } from "./member/phase.ts";
