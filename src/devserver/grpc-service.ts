@@ -24,7 +24,7 @@ import type { Gate, Pass } from "./gate.ts";
 import { refusals, StatusError } from "./status-error.ts";
 
 /** Answers unary calls; `signal` aborts when the client has gone. */
-type Unary<M extends DescMethod> = (
+export type Unary<M extends DescMethod> = (
   request: MessageShape<M["input"]>,
   signal: AbortSignal,
 ) => MessageShape<M["output"]> | Promise<MessageShape<M["output"]>>;
@@ -46,7 +46,7 @@ export interface Requests<I> {
 }
 
 /** Serves a stream of requests; the headers by their names in lower case. */
-type Duplex<M extends DescMethod> = (
+export type Duplex<M extends DescMethod> = (
   answers: Answers<MessageShape<M["output"]>>,
   headers: Readonly<Record<string, unknown>>,
 ) => Requests<MessageShape<M["input"]>>;
