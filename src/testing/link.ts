@@ -76,9 +76,9 @@ export abstract class Link {
   }
 
   /** Ends every connection, and refuses new ones, as if nothing listened there. */
-  refuse(): Promise<void> {
+  async refuse(): Promise<void> {
     this.#checkOpen();
-    return this.#turns(async () => {
+    await this.#turns(async () => {
       this.#refused = true;
       await this.down();
     });
@@ -88,10 +88,10 @@ export abstract class Link {
    * Takes every fault of this link back. What was withheld or delayed is delivered at once, as TCP would do, except
    * what the client has given up. Rejects with `BAD_OPTION` if somebody else has taken the port meanwhile.
    */
-  heal(): Promise<void> {
+  async heal(): Promise<void> {
     this.#checkOpen();
     this.faults.heal();
-    return this.#turns(async () => {
+    await this.#turns(async () => {
       this.#refused = false;
       if (this.#closed === undefined) await this.up();
     });

@@ -188,12 +188,12 @@ export abstract class TestEtcd {
    * Ends every connection and comes back at the same address, with its data, where every lease has its full TTL again,
    * or without any. Regains the quorum; links that refuse go on refusing.
    */
-  restart(options: RestartOptions = {}): Promise<void> {
+  async restart(options: RestartOptions = {}): Promise<void> {
     this.#checkOpen();
     checkOptions(options, ["keepData"]);
     const { keepData = true } = options;
     if (typeof keepData !== "boolean") throw badOption("keepData", "true or false", keepData);
-    return this.#turns(async () => {
+    await this.#turns(async () => {
       this.#store.pause();
       await Promise.all(this.#open.map((link) => link.down()));
       if (this.#closed !== undefined) return;
