@@ -241,7 +241,7 @@ function answersOf(
 }
 
 /** The status of an error in the form that grpc-js takes. */
-export function grpcStatus(error: unknown): { readonly code: number; readonly details: string } {
+function grpcStatus(error: unknown): { readonly code: number; readonly details: string } {
   if (error instanceof StatusError) return { code: error.code, details: error.message };
   return { code: grpc.unknown, details: String(error) };
 }

@@ -10,9 +10,9 @@ export type Way = "toServer" | "toClient";
 
 /** What a fault strikes. */
 export interface FaultScope {
-  /** @defaultValue everything that is sent */
+  /** A part of the traffic. @defaultValue all of it */
   readonly only?: Traffic;
-  /** @defaultValue both ways */
+  /** One direction. @defaultValue both */
   readonly way?: Way;
 }
 

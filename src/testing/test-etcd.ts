@@ -65,9 +65,9 @@ export abstract class TestEtcd {
     return this.main.endpoint;
   }
 
-  /** Every link that was opened and not closed by itself alone. */
+  /** Every link that is open, the main one first. */
   get links(): readonly Link[] {
-    return this.#links;
+    return this.#links.filter((link) => !link.closed);
   }
 
   /** A client over the main link. */
@@ -80,19 +80,19 @@ export abstract class TestEtcd {
   /** No link passes anything; see `Link.silent`. */
   silent(scope: FaultScope = {}): void {
     this.#checkOpen();
-    for (const link of this.#open) link.silent(scope);
+    for (const link of this.links) link.silent(scope);
   }
 
   /** What is sent on any link takes longer; see `Link.delay`. */
   delay(ms: number, scope: FaultScope = {}): void {
     this.#checkOpen();
-    for (const link of this.#open) link.delay(ms, scope);
+    for (const link of this.links) link.delay(ms, scope);
   }
 
   /** Ends every connection and refuses new ones. The store goes on: leases end by their TTL, as nobody can renew them. */
   async refuse(): Promise<void> {
     this.#checkOpen();
-    await Promise.all(this.#open.map((link) => link.refuse()));
+    await Promise.all(this.links.map((link) => link.refuse()));
   }
 
   /** Takes every fault back that is not done once, of all links and of the store. */
@@ -100,7 +100,7 @@ export abstract class TestEtcd {
     this.#checkOpen();
     this.#store.resume();
     this.#alarm(AlarmRequest_AlarmAction.DEACTIVATE);
-    await Promise.all(this.#open.map((link) => link.heal()));
+    await Promise.all(this.links.map((link) => link.heal()));
   }
 
   // The store
@@ -195,14 +195,14 @@ export abstract class TestEtcd {
     if (typeof keepData !== "boolean") throw badOption("keepData", "true or false", keepData);
     await this.#turns(async () => {
       this.#store.pause();
-      await Promise.all(this.#open.map((link) => link.down()));
+      await Promise.all(this.links.map((link) => link.down()));
       if (this.#closed !== undefined) return;
       if (!keepData) {
         this.#store.close();
         this.#store = new Store({ clock: this.#clock });
       }
       this.#store.resume();
-      await Promise.all(this.#open.map((link) => link.back()));
+      await Promise.all(this.links.map((link) => link.back()));
     });
   }
 
@@ -224,12 +224,9 @@ export abstract class TestEtcd {
 
   /** @internal */
   protected add<L extends Link>(link: L): L {
+    this.#checkOpen();
     this.#links.push(link);
     return link;
-  }
-
-  get #open(): readonly Link[] {
-    return this.#links.filter((link) => !link.closed);
   }
 
   readonly #turns: Turns = (task) => {

@@ -9,7 +9,7 @@ import { TestEtcd } from "./test-etcd.ts";
 
 /** Where a test server listens. */
 export interface TestServerOptions {
-  /** @defaultValue "127.0.0.1" */
+  /** An address of this machine. @defaultValue "127.0.0.1" */
   readonly host?: string;
   /** 0 takes a free one. @defaultValue 0 */
   readonly port?: number;
@@ -39,6 +39,7 @@ export class TestServer extends TestEtcd {
     return server;
   }
 
+  /** The link that `start` opened. */
   override get main(): Link {
     if (this.#main === undefined) throw new RangeError("a server that was started has a main link");
     return this.#main;
@@ -50,8 +51,14 @@ export class TestServer extends TestEtcd {
     const { host = "127.0.0.1", port = 0 } = options;
     if (typeof host !== "string" || host === "") throw badOption("host", "an address of this machine", host);
     const link = new SocketLink(this.linkOptions, host, port);
-    await link.listen();
-    return this.add(link);
+    try {
+      await link.listen();
+      return this.add(link);
+    } catch (error) {
+      // The server may have been closed meanwhile.
+      await link.close();
+      throw error;
+    }
   }
 }
 
@@ -59,6 +66,7 @@ export class TestServer extends TestEtcd {
 class SocketLink extends Link {
   readonly #host: string;
   #port: number;
+  #endpoint = "";
   #listener: Listener | undefined;
 
   constructor(options: LinkOptions, host: string, port: number) {
@@ -100,6 +108,4 @@ class SocketLink extends Link {
   protected override connection(): Partial<EtcdOptions> {
     return {};
   }
-
-  #endpoint = "";
 }

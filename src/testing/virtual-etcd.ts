@@ -17,6 +17,7 @@ import { TestEtcd } from "./test-etcd.ts";
 export class VirtualEtcd extends TestEtcd {
   /** The time of the store and of all its clients. It stands still until the test advances it. */
   readonly clock: ManualClock;
+  /** The link that there is from the beginning. */
   override readonly main: Link;
   #linksOpened = 0;
 
