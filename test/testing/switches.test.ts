@@ -18,6 +18,7 @@ describe.each(doubles)("a test's etcd $name", ({ open }) => {
     ["silent to its requests", (link) => link.silent({ way: "toServer" })],
     ["silent with its answers", (link) => link.silent({ way: "toClient" })],
     ["silent to renewals alone", (link) => link.silent({ only: "keepAlives" })],
+    ["silent to requests alone, so that its key is not seen", (link) => link.silent({ only: "requests" })],
     ["slower than the lease", (link) => link.delay(3_000)],
     ["refused", (link) => link.refuse()],
     ["refused twice", (link) => Promise.all([link.refuse(), link.refuse()])],
