@@ -101,8 +101,9 @@ export class Ledger {
   }
 
   /** Milliseconds of `from` to `to` in which nobody acted; by default, from the first act until now. */
-  idleMs(from: number = this.#spells[0]?.start ?? this.#clock.now(), to: number = this.#clock.now()): number {
-    return idleMs(this.spells, from, to);
+  idleMs(from?: number, to?: number): number {
+    const now = this.#clock.now();
+    return idleMs(this.spells, from ?? this.#spells[0]?.start ?? now, to ?? now);
   }
 }
 

@@ -80,7 +80,7 @@ function scene(
     ...{ etcd, ledger, link, until, result },
     join: async (id, settings = {}) => {
       const own = await link();
-      const options = { etcd: own.client(), election, id, ttlSeconds: 2, lead: ledger.lead(id), ...settings };
+      const options = { etcd: own.client(), election, id, ttlSeconds: 5, lead: ledger.lead(id), ...settings };
       const member = await result(Member.join(options));
       const stand: Stand = { member, link: own, causes: [] };
       stands.push(stand);
