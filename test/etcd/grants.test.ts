@@ -17,7 +17,7 @@ const page = readFileSync(new URL("../../docs/security.md", import.meta.url), "u
 /** The commands of the page, as a reader copies them. */
 const commands = /```sh\n([\s\S]*?)```/.exec(page)?.[1] ?? "";
 const withoutDetails = commands.replace(/^.*_succession.*\n/m, "");
-const patience = { timeoutMs: 10_000 };
+const patience = { timeoutMs: 20_000 };
 
 describe.each(realEtcds)("the grants of docs/security.md, on etcd $version", (binary) => {
   let server: EtcdServer;
@@ -47,7 +47,7 @@ describe.each(realEtcds)("the grants of docs/security.md, on etcd $version", (bi
        etcdctl user grant-role reader reader`,
       asRoot,
     );
-  });
+  }, 120_000);
   afterAll(async () => {
     await server.close();
     rmSync(folder, { recursive: true, force: true });
@@ -59,7 +59,7 @@ describe.each(realEtcds)("the grants of docs/security.md, on etcd $version", (bi
 
   test("members join, lead, hand over, come back and are observed, with their details", async () => {
     const { logger, said } = notebook();
-    const settings = { ...as("merc"), election: "/merc", ttlSeconds: 5, logger };
+    const settings = { ...as("merc"), election: "/merc", ttlSeconds: 12, logger };
     const etcd = new Etcd(as("reader"));
     const leaders = new Observer(etcd, "/merc").observe()[Symbol.asyncIterator]();
     expect((await leaders.next()).value).toBeUndefined();
@@ -90,7 +90,7 @@ describe.each(realEtcds)("the grants of docs/security.md, on etcd $version", (bi
       ...as("bare"),
       election: "/bare",
       id: "a",
-      ttlSeconds: 5,
+      ttlSeconds: 12,
       logger,
     });
     await eventually(() => expect(member.role).toBe("leader"), patience);

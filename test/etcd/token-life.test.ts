@@ -20,11 +20,11 @@ describe.concurrent("tokens of 5 s", () => {
       await using secured = await SecuredEtcd.start({ binary, tokens, ttlSeconds: 5 });
       await secured.enable();
       await using proxy = await TcpProxy.start({ target: secured.server.endpoint });
-      const args = ["elect", "/app/e", "first", "--ttl", "2", "--json", "--user", "app"];
+      const args = ["elect", "/app/e", "first", "--ttl", "8", "--json", "--user", "app"];
       await using leader = succession([...args, "--endpoints", secured.server.endpoint], {
         env: { SUCCESSION_PASSWORD: appPassword },
       });
-      await eventWith(leader, { event: "leader" }, 20_000);
+      await eventWith(leader, { event: "leader" }, 40_000);
       await using waiter = await Member.join({
         ...{ endpoints: [proxy.endpoint], user: "app", password: appPassword },
         // Each use makes a simple token live on: this one is used every 7 s, so each time it is dead.
@@ -38,8 +38,8 @@ describe.concurrent("tokens of 5 s", () => {
       expect(waiter.line.map(({ id }) => id)).toEqual(["first", "second"]);
       expect(changes.filter(({ cause }) => cause !== undefined)).toEqual([]);
       await leader.kill();
-      await eventually(() => expect(waiter.role).toBe("leader"), { timeoutMs: 15_000 });
+      await eventually(() => expect(waiter.role).toBe("leader"), { timeoutMs: 40_000 });
     },
-    90_000,
+    150_000,
   );
 });
