@@ -23,7 +23,12 @@ describe.concurrent("running members", () => {
       const app = { ...common, user: "app", password: appPassword, election: "/app/e" };
       await using first = await Member.join({ ...app, id: "first" });
       await using second = await Member.join({ ...app, id: "second" });
-      await using anonymous = await Member.join({ ...common, ttlSeconds: 3, election: "/open", id: "anonymous" });
+      await using anonymous = await Member.join({
+        ...common,
+        ttlSeconds: 3,
+        election: "/open",
+        id: "anonymous",
+      });
       const changes = [collect(first), collect(second)];
       await eventually(() => expect([first.role, anonymous.role]).toEqual(["leader", "leader"]), patience);
       const token = first.term?.token;
@@ -58,6 +63,9 @@ describe.concurrent("running members", () => {
       await eventually(allWell, patience);
       await secured.revoke();
       await eventually(() => expect(roles()).toEqual(["standby", "standby"]), patience);
+      const named = (): void =>
+        expect(said.some(({ fields }) => String(fields["error"]).includes("[/app/e/, /app/e0)"))).toBe(true);
+      await eventually(named, patience);
       await secured.grant();
       await eventually(allWell, patience);
 
@@ -68,7 +76,6 @@ describe.concurrent("running members", () => {
 
       await server.restart();
       await eventually(allWell, patience);
-      expect(said.some(({ fields }) => String(fields["error"]).includes("[/app/e/, /app/e0)"))).toBe(true);
     },
     240_000,
   );
