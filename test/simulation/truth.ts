@@ -41,6 +41,9 @@ export class Truth {
   #line: readonly TrueKey[] | undefined;
   readonly #removals = new Map<string, Removal>();
   readonly #leading = new Set<string>();
+  /** The line as it was from a revision on, oldest first, in this history. */
+  #lines: { readonly revision: bigint; readonly tokens: string }[] = [];
+  readonly #puts = new Map<string, number>();
   #stream: WatchStream | undefined;
 
   constructor(election: string, now: () => number) {
@@ -80,6 +83,16 @@ export class Truth {
     return this.#leading.has(`${key}@${token}`);
   }
 
+  /** How many keys of this name there have been. */
+  puts(key: string): number {
+    return this.#puts.get(key) ?? 0;
+  }
+
+  /** The tokens of the line as it was at a revision of this history. */
+  lineAt(revision: bigint): string {
+    return this.#lines.findLast((each) => each.revision <= revision)?.tokens ?? "";
+  }
+
   /** Follows a store: the first one, or one that was restored. */
   follow(store: Store): void {
     this.#stream?.close();
@@ -92,7 +105,8 @@ export class Truth {
       const now = this.#keys.get(key.key);
       if (now?.token !== key.token || now.lease !== key.lease) this.#remove(key, 0n);
     }
-    this.#noteLeader();
+    this.#lines = [];
+    this.#noteLine(0n);
     this.#stream = store.watch({
       send: (response) => this.#apply(response),
       end: () => {},
@@ -131,6 +145,7 @@ export class Truth {
       } else {
         const now = this.#key(kv);
         this.#keys.set(name, now);
+        if (before?.token !== now.token) this.#puts.set(name, this.puts(name) + 1);
         if (before !== undefined && (before.token !== now.token || before.lease !== now.lease)) {
           this.#remove(before, kv.modRevision);
         }
@@ -138,7 +153,7 @@ export class Truth {
       }
     }
     this.#line = undefined;
-    this.#noteLeader();
+    this.#noteLine(events.at(-1)?.kv?.modRevision ?? 0n);
   }
 
   #remove(key: TrueKey, revision: bigint): void {
@@ -147,7 +162,8 @@ export class Truth {
     this.onRemoved(removal);
   }
 
-  #noteLeader(): void {
+  #noteLine(revision: bigint): void {
+    this.#lines.push({ revision, tokens: this.line.map(({ token }) => token).join(" ") });
     const first = this.line[0];
     if (first === undefined) return;
     this.#leading.add(`${first.key}@${first.token}`);
