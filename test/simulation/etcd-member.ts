@@ -1,7 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { StatusError } from "../../src/devserver/status-error.ts";
 import type { WatchStream } from "../../src/devserver/watch-stream.ts";
-import { type Event, type WatchRequest, type WatchResponse, WatchResponseSchema } from "../../src/etcd/gen/etcd_pb.ts";
+import {
+  type Event,
+  type WatchRequest,
+  type WatchResponse,
+  WatchResponseSchema,
+} from "../../src/etcd/gen/etcd_pb.ts";
 import type { Metadata, RpcStatus } from "../../src/etcd/transport.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Incoming, Lane, Outcome, Server, ServerStream, StreamClient } from "./link.ts";

@@ -26,7 +26,8 @@ export class Excuses {
     const removal = truth.removal(key, token);
     const within = this.#proofMs(key) - reserveMs;
     // Every read that found the key was sent before that.
-    const over = (at: number): boolean => now > at + within / (1 - this.#simulation.scenario.drift) + bootStepMs;
+    const over = (at: number): boolean =>
+      now > at + within / (1 - this.#simulation.scenario.drift) + bootStepMs;
     if (removal?.by === "operator" && !over(removal.at)) return "removed";
     return over(truth.restoredAt) || host.startedAt > truth.restoredAt ? undefined : "restored";
   }

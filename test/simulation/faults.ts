@@ -22,7 +22,11 @@ function memberOf(simulation: Simulation, { y }: Fault): number {
 }
 
 /** Does something now and every `ms` until the result is called, ending what the turn before began. */
-function byTurns(simulation: Simulation, ms: number, begin: (turn: number) => (() => void) | undefined): () => void {
+function byTurns(
+  simulation: Simulation,
+  ms: number,
+  begin: (turn: number) => (() => void) | undefined,
+): () => void {
   const { agenda } = simulation;
   let end: (() => void) | undefined;
   let cancel = nothing;
@@ -152,17 +156,16 @@ export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
     const ways = links(simulation, fault, false);
     const delays = ways.map((link) => link.delay(200 + fault.y * 1_600));
     for (const link of ways) link.late = 1;
-    return all([
-      ...delays,
-      () => onTime(ways),
-    ]);
+    return all([...delays, () => onTime(ways)]);
   },
 
   reorder: (simulation, fault) => {
     const ways = links(simulation, fault, false);
     for (const link of ways) link.late = 1;
     // By turns one way is slow and the others are not, so that what was sent first comes last.
-    const end = byTurns(simulation, 300, (turn) => ways[turn % (ways.length + 1)]?.delay(300 + fault.y * 1_200));
+    const end = byTurns(simulation, 300, (turn) =>
+      ways[turn % (ways.length + 1)]?.delay(300 + fault.y * 1_200),
+    );
     return all([end, () => onTime(ways)]);
   },
 

@@ -86,6 +86,10 @@ export class Host implements Readings {
     this.#suspendedAt = now;
   }
 
+  soon(task: () => void): void {
+    this.agenda.at(this.agenda.now, () => this.deliver("turns", task));
+  }
+
   get alive(): boolean {
     return this.state !== "dead";
   }

@@ -50,13 +50,7 @@ class Connection implements Linked {
   readonly #monitor: Monitor;
   readonly #cancelTimeout: () => void;
 
-  constructor(
-    transport: SimTransport,
-    link: Link,
-    host: Host,
-    monitor: Monitor,
-    connectTimeoutMs: number,
-  ) {
+  constructor(transport: SimTransport, link: Link, host: Host, monitor: Monitor, connectTimeoutMs: number) {
     this.#transport = transport;
     this.#monitor = monitor;
     this.link = link;
@@ -318,13 +312,7 @@ export class SimTransport implements Transport {
   }
 
   #connect(): Connection {
-    this.#connection ??= new Connection(
-      this,
-      this.#link,
-      this.#host,
-      this.#monitor,
-      this.#connectTimeoutMs,
-    );
+    this.#connection ??= new Connection(this, this.#link, this.#host, this.#monitor, this.#connectTimeoutMs);
     return this.#connection;
   }
 }

@@ -120,7 +120,8 @@ export class Rules {
     const within = scenario.ttlSeconds * 100 + 500;
     for (const { host: at, key, abortedAt, program } of this.works) {
       if (at !== host || abortedAt === undefined || leaseOf(key) !== lease || program.deletesAtOnce) continue;
-      if (now <= Math.max(abortedAt, host.resumedAt) + within || now - host.wokenAt < napMs + within) continue;
+      if (now <= Math.max(abortedAt, host.resumedAt) + within || now - host.wokenAt < napMs + within)
+        continue;
       this.#simulation.violation("kept-alive", `${host.name} renews ${key}, whose work should have stopped`);
     }
   }
@@ -160,7 +161,8 @@ export class Rules {
 
   /** Whether a work may go on for what cannot be helped; it has its time to stop, too. */
   #isExcused({ host, key, token, abortedAt, needMs }: Work): boolean {
-    const told = abortedAt !== undefined && this.#simulation.now > abortedAt + needMs / host.rate + timerLateMs;
+    const told =
+      abortedAt !== undefined && this.#simulation.now > abortedAt + needMs / host.rate + timerLateMs;
     return !told && this.#excuses.of(host, key, token, 0) !== undefined;
   }
 

@@ -14,7 +14,7 @@ import type { Program } from "./program.ts";
 import { Random, seedOf } from "./random.ts";
 import { Rules } from "./rules.ts";
 import { type Fault, type FaultKind, isCountedLater, type Scenario } from "./story.ts";
-import { glance, within } from "./time-source.ts";
+import { glance, nextTurn, within } from "./time-source.ts";
 import { TrafficRules } from "./traffic-rules.ts";
 import { type TrueKey, Truth } from "./truth.ts";
 
@@ -288,8 +288,8 @@ export class Simulation {
     };
     const more = (): void => {
       if (over) return;
-      for (let i = 0; i < batch; i++) setImmediate(step);
-      setImmediate(more);
+      for (let i = 0; i < batch; i++) nextTurn(step);
+      nextTurn(more);
     };
     more();
   }
@@ -380,7 +380,9 @@ export class Simulation {
       if (program.underWay > 8) this.violation("streams", `${id} has ${program.underWay} streams at the end`);
       if (program.listeners > 8)
         this.violation("listeners", `${id} has ${program.listeners} listeners at the end`);
-      if (program.left && (timers > 0 || program.underWay > 0)) {
+      // Work that hangs or ignores its signal is left behind, and all that is of the user's.
+      const works = [...this.rules.works].some((work) => work.program === program);
+      if (program.left && !works && (timers > 0 || program.underWay > 0)) {
         this.violation(
           "left-behind",
           `${id} has left, with ${timers} timers and ${program.underWay} streams`,

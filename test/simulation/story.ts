@@ -188,7 +188,11 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
       // The work will not stop, and the term ends.
       return [
         fault(random.pick(["work-hangs", "work-ignores"] as const), 0, random.between(0.3, 3) * ttlMs),
-        fault(random.pick(["cut", "leave", "delete-key", "work-throws", "break"] as const), soon, 1.2 * ttlMs),
+        fault(
+          random.pick(["cut", "leave", "delete-key", "work-throws", "break"] as const),
+          soon,
+          1.2 * ttlMs,
+        ),
       ];
     case 5:
       // The lease is over, and reads still pass.

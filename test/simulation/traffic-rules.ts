@@ -49,7 +49,10 @@ export class TrafficRules implements Monitor {
   sent(host: Host, method: string, request: unknown, metadata: Metadata, question: object): void {
     const { hasleader } = metadata;
     if (method !== "Authenticate" && hasleader !== "true") {
-      this.#simulation.violation("no-hasleader", `${host.name} would wait for a member of etcd without a leader`);
+      this.#simulation.violation(
+        "no-hasleader",
+        `${host.name} would wait for a member of etcd without a leader`,
+      );
     }
     if (method === "Txn") this.#sentTxn(host, request as TxnRequest);
     if (method === "DeleteRange")
@@ -160,7 +163,8 @@ export class TrafficRules implements Monitor {
     if (response.fragment) return;
     const program = this.#simulation.programOf(host);
     const events = followed.parts.splice(0);
-    if (program !== undefined) for (const { type, kv } of events) if (kv !== undefined) this.#heardOf(program, type, kv);
+    if (program !== undefined)
+      for (const { type, kv } of events) if (kv !== undefined) this.#heardOf(program, type, kv);
     followed.last = events.at(-1)?.kv?.modRevision ?? followed.last;
   }
 

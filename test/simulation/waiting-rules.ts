@@ -60,7 +60,10 @@ export class WaitingRules {
           ? !cluster.paused && cluster.store.leaseTimeToLive({ ID: leaseOf(key) }).TTL >= 0n
           : cause === "store-restored" && truth.history === 0;
     if (wrong) {
-      this.#simulation.violation("false-cause", `${program.id} gives up ${key} for ${cause}, which is not so`);
+      this.#simulation.violation(
+        "false-cause",
+        `${program.id} gives up ${key} for ${cause}, which is not so`,
+      );
     }
   }
 
@@ -105,7 +108,10 @@ export class WaitingRules {
     const since = this.#twoKeysSince.get(program);
     if (since === undefined) this.#twoKeysSince.set(program, now);
     else if (now > since + backWithinMs) {
-      this.#simulation.violation("two-keys", `${program.id} leaves an old key in the line, without any fault`);
+      this.#simulation.violation(
+        "two-keys",
+        `${program.id} leaves an old key in the line, without any fault`,
+      );
     }
   }
 }
