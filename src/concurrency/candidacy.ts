@@ -1,15 +1,16 @@
 import { badOption, type Cause, EndedError } from "../errors.ts";
 import { type Bytes, toBytes, toText } from "../etcd/bytes.ts";
-import type { Answer, CallOptions, Etcd } from "../etcd/etcd.ts";
+import type { Answer, CallOptions, Etcd, RequestOptions } from "../etcd/etcd.ts";
 import { EtcdError, isLeaseGone } from "../etcd/failure.ts";
 import { type KeyValue, KV, type TxnResponse } from "../etcd/gen/etcd_pb.ts";
 import { LinkedSignal } from "../etcd/linked-signal.ts";
-import { byCreation, created, deleteOp, kvsOf, putOp, rangeOp } from "../etcd/ops.ts";
+import { byCreation, type Compare, created, deleteOp, kvsOf, type Op, putOp, rangeOp } from "../etcd/ops.ts";
 import { backoffMs, onAbort, sleep } from "../waiting.ts";
 import { provenUntil } from "./deadline.ts";
 import { Line, type OwnCandidate } from "./line.ts";
 import { Place } from "./place.ts";
 import { assertAlive, type Session } from "./session.ts";
+import { TakeoverDelay, type TakeoverOptions } from "./takeover.ts";
 import { Term } from "./term.ts";
 
 /** The largest value of a candidate's key, in bytes. */
@@ -47,6 +48,8 @@ export interface JoinOptions {
   readonly timeoutMs?: number;
   /** How long before the deadline the term ends, for work that needs time to stop. @defaultValue 0 */
   readonly stopTimeoutMs?: number;
+  /** Waits before it leads, and leaves a mark when it releases its key. @defaultValue neither */
+  readonly takeover?: TakeoverOptions | undefined;
 }
 
 /**
@@ -63,6 +66,7 @@ export class Candidacy implements OwnCandidate {
   readonly #place: Place;
   readonly #etcd: Etcd;
   readonly #stopTimeoutMs: number;
+  readonly #takeover: TakeoverDelay | undefined;
   readonly #ended = new AbortController();
   readonly #elected: Promise<Term>;
   readonly #forgets: (() => void)[] = [];
@@ -89,7 +93,9 @@ export class Candidacy implements OwnCandidate {
     readonly own: KeyValue;
     readonly sentAt: number;
     readonly stopTimeoutMs: number;
-    readonly position: number;
+    readonly takeover: TakeoverOptions | undefined;
+    /** The tokens of the candidates before this one. */
+    readonly before: readonly bigint[];
   }) {
     this.session = of.session;
     this.line = of.line;
@@ -100,7 +106,10 @@ export class Candidacy implements OwnCandidate {
     this.#value = of.own.value;
     this.#keySeenAt = of.sentAt;
     this.#stopTimeoutMs = of.stopTimeoutMs;
-    this.#position = of.position;
+    this.#position = of.before.length;
+    if (of.takeover !== undefined) {
+      this.#takeover = new TakeoverDelay(this.#etcd, of.takeover, of.before, () => this.lineChanged());
+    }
     this.#elected = new Promise((resolve, reject) => {
       this.#resolveElected = resolve;
       this.#rejectElected = reject;
@@ -122,7 +131,7 @@ export class Candidacy implements OwnCandidate {
     value: Uint8Array,
     options: JoinOptions = {},
   ): Promise<Candidacy> {
-    const { stopTimeoutMs = 0, signal } = options;
+    const { stopTimeoutMs = 0, takeover, signal } = options;
     assertAlive(session);
     const place = Place.of(session, election);
     const line = Line.acquire(session.etcd, election);
@@ -143,8 +152,8 @@ export class Candidacy implements OwnCandidate {
         if (own.createRevision <= place.gone) session.end("store-restored");
         assertAlive(session);
         line.seed(kvs, revision, sentAt);
-        const position = kvs.indexOf(own);
-        return new Candidacy({ session, place, line, own, sentAt, stopTimeoutMs, position });
+        const before = kvs.slice(0, kvs.indexOf(own)).map(({ createRevision }) => createRevision);
+        return new Candidacy({ session, place, line, own, sentAt, stopTimeoutMs, takeover, before });
       });
     } catch (error) {
       line.release();
@@ -209,6 +218,7 @@ export class Candidacy implements OwnCandidate {
     const moved = position !== this.#position;
     this.#position = position;
     this.#value = own.value;
+    this.#takeover?.lineChanged(this.line.candidates);
     if (position === 0) this.#elect();
     else this.#notFirst();
     if (moved && this.#term === undefined && this.#endCause === undefined) this.onMoved();
@@ -260,6 +270,7 @@ export class Candidacy implements OwnCandidate {
     const { clock } = this.#etcd;
     // First in line, but a proof is stale: the next renewal or read, which are due by then, decides.
     if (clock.now() >= this.#stopBy) return;
+    if (this.#takeover?.passed() === false) return;
     const term = new Term({
       clock,
       key: this.key,
@@ -279,6 +290,7 @@ export class Candidacy implements OwnCandidate {
     if (this.#endCause !== undefined) return;
     this.#endCause = cause;
     for (const forget of this.#forgets) forget();
+    this.#takeover?.stop();
     const { election } = this.line;
     this.line.release();
     this.#etcd.logger.info(
@@ -314,7 +326,7 @@ export class Candidacy implements OwnCandidate {
 
   /**
    * Ends the candidacy and deletes the key, guarded by its create revision. Resolves when etcd has answered; a failed
-   * call may be repeated.
+   * call may be repeated. With `takeover` the work must have stopped, for the mark says so.
    */
   release(options: CallOptions = {}): Promise<void> {
     this.end("resigned");
@@ -352,12 +364,49 @@ export class Candidacy implements OwnCandidate {
   }
 
   async #delete(options: CallOptions): Promise<void> {
+    const limits = { ...options, ...this.session.attemptLimits, idempotent: true };
     const request = { compare: [created(this.key, this.token)], success: [deleteOp(this.key)] };
-    const limits = { ...options, ...this.session.attemptLimits };
-    await this.#etcd.call(KV.method.txn, request, { ...limits, idempotent: true });
+    if (!(await this.#deleteWithMark(request, limits))) {
+      await this.#etcd.call(KV.method.txn, request, limits);
+    }
     this.#released = true;
     this.#place.deleted(this.token);
   }
+
+  /** Whether the key was deleted and marked; false where there are no marks, or etcd takes none. */
+  async #deleteWithMark(request: Deletion, limits: RequestOptions): Promise<boolean> {
+    if (this.#takeover === undefined) return false;
+    const { timeoutMs = Number.POSITIVE_INFINITY, attemptTimeoutMs = this.#etcd.attemptTimeoutMs } = limits;
+    const marked = { ...request, success: [...request.success, this.#takeover.mark(this.token)] };
+    try {
+      // A full store is told as trouble that may pass; deletions go on there, so the mark gets no more than its share.
+      const briefly = { ...limits, timeoutMs: Math.min(timeoutMs, 2 * attemptTimeoutMs) };
+      await this.#etcd.call(KV.method.txn, marked, briefly);
+      return true;
+    } catch (error) {
+      if (!refusesPuts(error)) throw error;
+      this.#etcd.logger.warn(
+        { error, key: this.key },
+        "etcd refuses a release mark: the successor will wait",
+      );
+      return false;
+    }
+  }
+}
+
+interface Deletion {
+  readonly compare: Compare[];
+  readonly success: Op[];
+}
+
+/** Whether it is the mark that etcd does not take: there is no right to it, or no space left. */
+function refusesPuts(error: unknown): boolean {
+  if (!(error instanceof EtcdError)) return false;
+  return (
+    error.code === "PERMISSION_DENIED" ||
+    error.code === "ETCD_REFUSED" ||
+    /space exceeded/.test(error.message)
+  );
 }
 
 /**

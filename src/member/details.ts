@@ -24,6 +24,11 @@ export function detailsPrefix(election: string, metaPrefix: string = defaultMeta
   return `${metaPrefix}${encodeURIComponent(election)}/members/`;
 }
 
+/** The prefix of the release marks of an election. */
+export function marksPrefix(election: string, metaPrefix: string): string {
+  return `${metaPrefix}${encodeURIComponent(election)}/released/`;
+}
+
 /** The key of one member's details, by the lease that its candidate's key hangs on. */
 export function detailsKey(election: string, leaseId: bigint, metaPrefix?: string): string {
   return `${detailsPrefix(election, metaPrefix)}${BigInt.asUintN(64, leaseId).toString(16)}`;

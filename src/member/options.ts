@@ -1,10 +1,11 @@
 import { checkElection, checkValue } from "../concurrency/candidacy.ts";
 import { checkTtlSeconds } from "../concurrency/session.ts";
+import { checkTakeoverDelayMs, leastTakeoverDelayMs, type TakeoverOptions } from "../concurrency/takeover.ts";
 import type { Term } from "../concurrency/term.ts";
 import { badOption } from "../errors.ts";
 import { Etcd, type EtcdOptions } from "../etcd/etcd.ts";
 import type { Logger } from "../log.ts";
-import { defaultMetaPrefix } from "./details.ts";
+import { defaultMetaPrefix, marksPrefix } from "./details.ts";
 
 /** How a member reaches etcd: by a client of its own, or by one that it does not own. */
 export type MemberConnection =
@@ -38,6 +39,14 @@ export interface MemberSettings {
    * @defaultValue a tenth of the TTL; at most half of it
    */
   readonly stopTimeoutMs?: number;
+  /**
+   * Milliseconds to wait before leading, counted from the last end of any earlier key whose holder did not say that its
+   * work had stopped, and from the own joining. Closes the one gap that is left: etcd itself removed the key of a leader
+   * that goes on until it hears of it, or until its deadline. The price: after a crash, and when the first member comes
+   * up, nobody leads for so long. 0, or the TTL or more; the same for all members.
+   * @defaultValue 0
+   */
+  readonly takeoverDelayMs?: number;
   /** What to do after the lead or the place in line was lost against our will; exits with 1. @defaultValue "rejoin" */
   readonly onLost?: "rejoin" | "exit";
   /**
@@ -65,6 +74,8 @@ export interface CheckedSettings {
   readonly ttlSeconds: number;
   /** How long the work has to stop, for the TTL that etcd granted. */
   readonly stopTimeoutMs: (ttlMs: number) => number;
+  /** How to take over, for the TTL that etcd granted. */
+  readonly takeover: (ttlMs: number) => TakeoverOptions | undefined;
   readonly onLost: "rejoin" | "exit";
   readonly onOverrun: "exit" | "report";
   readonly metaPrefix: string;
@@ -76,7 +87,15 @@ export interface CheckedSettings {
 /** Every field of `MemberOptions`: one that is misspelt, or of another version, must not be passed over in silence. */
 const knownFields: Readonly<Record<keyof MemberSettings | keyof EtcdOptions | "etcd", true>> = {
   ...{ election: true, id: true, ttlSeconds: true, address: true, zone: true, prepare: true, lead: true },
-  ...{ stopTimeoutMs: true, onLost: true, onOverrun: true, metaPrefix: true, logger: true, signal: true },
+  ...{
+    stopTimeoutMs: true,
+    takeoverDelayMs: true,
+    onLost: true,
+    onOverrun: true,
+    metaPrefix: true,
+    logger: true,
+    signal: true,
+  },
   ...{ timeoutMs: true, etcd: true, endpoints: true, tls: true, user: true, password: true },
   ...{ attemptTimeoutMs: true, clock: true, connect: true },
 };
@@ -89,7 +108,17 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
     if (!Object.hasOwn(knownFields, field)) throw badOption("options", "without unknown fields", field);
   }
   const { election, id, ttlSeconds = 10, stopTimeoutMs, onLost = "rejoin", onOverrun = "report" } = options;
-  const { metaPrefix = defaultMetaPrefix, address, zone, prepare, lead, timeoutMs, signal, logger } = options;
+  const {
+    takeoverDelayMs = 0,
+    metaPrefix = defaultMetaPrefix,
+    address,
+    zone,
+    prepare,
+    lead,
+    timeoutMs,
+    signal,
+    logger,
+  } = options;
   checkElection(election);
   if (typeof id !== "string") throw badOption("id", "text such as name:ip:port", id);
   const value = checkValue("id", id, 1);
@@ -99,6 +128,7 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
     const rule = `from 0 to half of the TTL, ${mostMs} ms (the more, the longer the TTL must be)`;
     throw badOption("stopTimeoutMs", rule, stopTimeoutMs);
   }
+  checkTakeoverDelayMs(takeoverDelayMs, ttlSeconds);
   if (timeoutMs !== undefined) checkTimeoutMs(timeoutMs);
   checkChoice("onLost", onLost, ["rejoin", "exit"]);
   checkChoice("onOverrun", onOverrun, ["exit", "report"]);
@@ -121,6 +151,12 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
   return {
     ...{ election, id, value, ttlSeconds, onLost, onOverrun, metaPrefix, prepare, lead },
     stopTimeoutMs: (ttlMs) => Math.min(stopTimeoutMs ?? ttlMs / 10, ttlMs / 2),
+    takeover: (ttlMs) => {
+      if (takeoverDelayMs === 0) return undefined;
+      // etcd may have granted more than was asked for.
+      const delayMs = Math.max(takeoverDelayMs, leastTakeoverDelayMs(ttlMs));
+      return { delayMs, marksPrefix: marksPrefix(election, metaPrefix) };
+    },
     details: { ...(address === undefined ? {} : { address }), ...(zone === undefined ? {} : { zone }) },
   };
 }

@@ -115,9 +115,11 @@ export class Rounds {
     const session = await this.#open();
     let candidacy: Candidacy | undefined;
     try {
-      const stopTimeoutMs = settings.stopTimeoutMs(session.ttlSeconds * 1_000);
+      const ttlMs = session.ttlSeconds * 1_000;
+      const stopTimeoutMs = settings.stopTimeoutMs(ttlMs);
+      const takeover = settings.takeover(ttlMs);
       const { election, value } = settings;
-      candidacy = await Candidacy.join(session, election, value, { signal: left, stopTimeoutMs });
+      candidacy = await Candidacy.join(session, election, value, { signal: left, stopTimeoutMs, takeover });
       return await this.#follow(candidacy, stopTimeoutMs);
     } finally {
       const given = returns.give(session, candidacy);
