@@ -21,6 +21,7 @@ export class MemberProgram extends Program {
       id: this.id,
       ttlSeconds: scenario.ttlSeconds,
       zone: "z",
+      takeoverDelayMs: scenario.takeoverDelayMs,
       signal: this.#joining.signal,
       ...(prepares ? { prepare: (term: Term) => this.prepare(term, random.between(0, 800)) } : {}),
       lead: (term) => this.work(term),

@@ -294,7 +294,9 @@ export class Rules {
       this.#overlapping = false;
       return;
     }
-    const excuses = leading.flatMap((each) => this.#excuseOf(each) ?? []);
+    // Whoever waits for those who cannot know is never beside them.
+    const excusable = this.#simulation.scenario.takeoverDelayMs === 0;
+    const excuses = excusable ? leading.flatMap((each) => this.#excuseOf(each) ?? []) : [];
     if (leading.length - excuses.length > 1) {
       const names = leading.map(({ program, token }) => `${program.id} (token ${token})`).join(" and ");
       this.#simulation.violation("two-leaders", `${names} lead at once`);
@@ -315,7 +317,7 @@ export class Rules {
     // Where its process was stopped, what is left of the time to stop may be too little.
     const stopped = Math.max(work.host.stoppedAt, work.host.resumedAt);
     if (work.needMs > 0 && this.#simulation.now - stopped < this.#simulation.ttlMs) return true;
-    return this.#isExcused(work);
+    return this.#simulation.scenario.takeoverDelayMs === 0 && this.#isExcused(work);
   }
 
   #checkWorks(): void {

@@ -118,7 +118,7 @@ export class Simulation {
 
   /** How long after the last fault all must be well. */
   get patienceMs(): number {
-    return 3 * this.ttlMs + 10_000;
+    return 3 * this.ttlMs + 10_000 + this.scenario.takeoverDelayMs;
   }
 
   note(text: string): void {

@@ -84,7 +84,9 @@ export interface Scenario {
   readonly prepares: boolean;
   /** Every member also observes, through its own client. */
   readonly observed: boolean;
-  /** How much clocks may differ: 0.01 is one percent. */
+  /** Members wait so long where the key of a leader that still acts may have been removed; 0 for not at all. */
+  readonly takeoverDelayMs: number;
+  /** How much clocks may differ from true time: 0.01 is one percent. */
   readonly drift: number;
   readonly faults: readonly Fault[];
   /** When the last fault is over. */
@@ -105,9 +107,11 @@ export function isCountedLater(kind: FaultKind): boolean {
 export function scenarioOf(seed: number): Scenario {
   const random = new Random(seedOf(seed, 1));
   const members = random.pick([3, 3, 3, 3, 4, 4, 5]);
+  const takesOverLate = random.chance(0.15);
   const processes: Scenario["processes"][number][] = Array.from({ length: members }, () => "member");
-  if (random.chance(0.3)) processes[random.below(members)] = "campaigner";
-  if (random.chance(0.2)) processes[random.below(members)] = "mutex";
+  // Who knows no such delay would lead too soon.
+  if (!takesOverLate && random.chance(0.35)) processes[random.below(members)] = "campaigner";
+  if (!takesOverLate && random.chance(0.25)) processes[random.below(members)] = "mutex";
   if (random.chance(0.25)) processes.push("observer");
   const ttlSeconds = random.pick([2, 2, 2, 3, 3, 4, 5, 6]);
   const auth = random.chance(0.5);
@@ -128,6 +132,7 @@ export function scenarioOf(seed: number): Scenario {
     ttlSeconds,
     mostTtlSeconds: random.chance(0.15) ? Math.max(2, ttlSeconds - 2) : 100,
     auth,
+    takeoverDelayMs: takesOverLate ? ttlSeconds * 1_000 : 0,
     prepares: random.chance(0.3),
     observed: random.chance(0.3),
     drift: random.pick([0, 0.005, 0.01, 0.01]),
