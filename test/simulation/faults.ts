@@ -283,8 +283,8 @@ export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
     if (key === undefined) return undefined;
     const { y } = fault;
     const { store } = simulation.cluster;
-    // The value alone, which harms nobody; without the lease; or a new key of the same name.
-    const lease = y < 0.2 ? (simulation.truth.get(key)?.lease ?? 0n) : 0n;
+    // The value alone, which harms nobody; without the lease; or a new key of the same name, with or without it.
+    const lease = y < 0.2 || y > 0.8 ? (simulation.truth.get(key)?.lease ?? 0n) : 0n;
     try {
       if (y > 0.6) store.deleteRange({ key: toBytes(key) });
       store.put({ key: toBytes(key), value: toBytes("overwritten"), lease });

@@ -33,6 +33,8 @@ export class Rules {
   readonly leading: Map<Program, Leading> = new Map();
   /** Claims that are over: a role that went, or a key whose deletion was sent. */
   readonly over: Set<string> = new Set();
+  /** Claims whose work has ended. */
+  readonly #workedOn: Set<string> = new Set();
   readonly #keysOver: Set<string> = new Set();
   /** Who has been told in this turn that the claim is over. */
   readonly mustStandBy: Map<Program, string> = new Map();
@@ -127,6 +129,7 @@ export class Rules {
   }
 
   workSettled(work: Work): void {
+    this.#workedOn.add(claim(work.key, work.token));
     if (this.works.delete(work))
       this.#simulation.note(`${work.program.id} stops working, token ${work.token}`);
   }
@@ -204,6 +207,10 @@ export class Rules {
           leading,
           glance(host, () => term.remainingMs),
         );
+        if (program instanceof MemberProgram && this.#workedOn.has(claim(term.key, term.token))) {
+          const text = `${program.id} leads with ${term.key}@${term.token}, whose work has ended`;
+          this.#simulation.violation("leads-idle", text);
+        }
         const lost = this.mustStandBy.get(program);
         if (lost === claim(term.key, term.token) && host.caughtUp) {
           this.#simulation.violation(
