@@ -261,13 +261,16 @@ export class Rules {
     const { host, deletesAtOnce } = program;
     // A member's claim ends so long before its proof does.
     const stopTimeoutMs = deletesAtOnce ? 0 : lease.ttlMs / 10;
-    const over =
-      this.#simulation.now + (remainingMs + stopTimeoutMs) / host.rate - (lease.renewedAt + lease.ttlMs);
+    const until = this.#simulation.now + (remainingMs + stopTimeoutMs) / host.rate;
+    const over = until - (lease.renewedAt + lease.ttlMs);
     if (over > 0) {
-      this.#simulation.violation(
-        "over-claimed",
-        `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`,
-      );
+      const text = `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`;
+      this.#simulation.violation("over-claimed", text);
+    }
+    const seenAt = this.#simulation.cluster.seen.get(claim(key, token));
+    if (seenAt !== undefined && until > seenAt + lease.ttlMs) {
+      const text = `${program.id} counts on ${key}@${token}, which was last seen ${this.#simulation.now - seenAt} ms ago`;
+      this.#simulation.violation("long-unseen", text);
     }
   }
 

@@ -119,7 +119,7 @@ export function scenarioOf(seed: number): Scenario {
   let at = random.between(500, 4_000);
   const count = 12 + random.below(4);
   while (faults.length < count) {
-    if (random.chance(0.12)) faults.push(...pairAt(random, at, ttlSeconds * 1_000));
+    if (random.chance(takesOverLate ? 0.3 : 0.12)) faults.push(...pairAt(random, at, ttlSeconds * 1_000));
     else faults.push(faultAt(random, at, ttlSeconds * 1_000, auth));
     // Some come together, some when all is well again.
     at += random.chance(0.45) ? random.between(0, 600) : random.between(400, 950 * ttlSeconds);
@@ -165,7 +165,7 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
     y: 0.5 + random.next() / 2,
   });
   const soon = random.between(100, 800);
-  switch (random.below(7)) {
+  switch (random.below(8)) {
     case 0: {
       // The leader's key goes, and its watch is deaf.
       const kind = random.pick(["delete-key", "overwrite-key", "delete-two"] as const);
@@ -204,6 +204,12 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
       return [
         fault("starve-renewals", 0, random.between(1.5, 2.5) * ttlMs),
         fault("starve", soon, random.between(1, 2) * ttlMs),
+      ];
+    case 6:
+      // All keys go, and the leader cannot hear of it.
+      return [
+        fault(random.pick(["cut", "half-open-in"] as const), 0, random.between(1, 2) * ttlMs),
+        fault("delete-prefix", soon, 0),
       ];
     default:
       // Cut off, and then nothing of it moves.
