@@ -134,10 +134,10 @@ export class Rules {
       this.#simulation.note(`${work.program.id} stops working, token ${work.token}`);
   }
 
-  put(key: TrueKey): void {
+  put(key: TrueKey, created: boolean): void {
     const owner = this.#simulation.cluster.leases.get(key.lease)?.owner;
     this.#simulation.note(`etcd: ${key.key} = ${key.value}, token ${key.token}`);
-    if (typeof owner === "object") this.waiting.put(owner, key);
+    if (typeof owner === "object") this.waiting.put(owner, key, created);
   }
 
   removed(removal: Removal): void {

@@ -86,7 +86,7 @@ export class Simulation {
     this.truth = new Truth(scenario.election, () => this.agenda.now);
     this.rules = new Rules(this);
     this.truth.onRemoved = (removal) => this.rules.removed(removal);
-    this.truth.onPut = (key) => this.rules.put(key);
+    this.truth.onPut = (key, created) => this.rules.put(key, created);
     this.cluster = new Cluster({
       agenda: this.agenda,
       random: new Random(seedOf(seed, 3)),
@@ -201,7 +201,9 @@ export class Simulation {
 
   /** How long a work that ends by itself may take: none does when all shall be well. */
   workMayEndWithin(): number {
-    return this.#workEnds++ < 12 ? Math.max(0, this.scenario.quietAt - 1_000 - this.now) : 0;
+    return !this.scenario.calm && this.#workEnds++ < 12
+      ? Math.max(0, this.scenario.quietAt - 1_000 - this.now)
+      : 0;
   }
 
   /** Who put a key, by its lease. */

@@ -36,7 +36,8 @@ export class Truth {
   /** Every leader there ever was, in order. */
   readonly leaders: TrueKey[] = [];
   onRemoved: (removal: Removal) => void = () => {};
-  onPut: (key: TrueKey) => void = () => {};
+  /** Told of each value; `created` with the first one of a key. */
+  onPut: (key: TrueKey, created: boolean) => void = () => {};
   #keys = new Map<string, TrueKey>();
   #line: readonly TrueKey[] | undefined;
   readonly #removals = new Map<string, Removal>();
@@ -145,11 +146,12 @@ export class Truth {
       } else {
         const now = this.#key(kv);
         this.#keys.set(name, now);
-        if (before?.token !== now.token) this.#puts.set(name, this.puts(name) + 1);
+        const created = before?.token !== now.token;
+        if (created) this.#puts.set(name, this.puts(name) + 1);
         if (before !== undefined && (before.token !== now.token || before.lease !== now.lease)) {
           this.#remove(before, kv.modRevision);
         }
-        this.onPut(now);
+        this.onPut(now, created);
       }
     }
     this.#line = undefined;

@@ -24,14 +24,14 @@ export class WaitingRules {
   }
 
   /** A process has put its key. */
-  put(host: Host, key: TrueKey): void {
+  put(host: Host, key: TrueKey, created: boolean): void {
     let keys = this.#keys.get(host);
     if (keys === undefined) {
       keys = new Map();
       this.#keys.set(host, keys);
     }
     keys.set(key.key, key);
-    this.#lastKey.set(host, key);
+    if (created) this.#lastKey.set(host, key);
   }
 
   removed(host: Host, { key }: Removal): void {
@@ -49,7 +49,11 @@ export class WaitingRules {
 
   /** What the log tells of the end of a candidacy must be so. */
   ended(program: Program, key: string, cause: string): void {
-    const { truth, cluster, now, ttlMs } = this.#simulation;
+    const { truth, cluster, now, ttlMs, scenario } = this.#simulation;
+    if (scenario.calm && cause !== "resigned" && cause !== "closed") {
+      const text = `${program.id} gives up ${key} for ${cause}, though nothing happened that may cost that`;
+      this.#simulation.violation("lost-in-calm", text);
+    }
     if (now < truth.restoredAt + 3 * ttlMs + 10_000) return;
     const stands = truth.get(key);
     const untouched = stands !== undefined && stands.lease === leaseOf(key) && truth.puts(key) === 1;
