@@ -10,6 +10,7 @@ const candidacy = "src/concurrency/candidacy.ts";
 const election = "src/concurrency/election.ts";
 const history = "src/etcd/history.ts";
 const line = "src/concurrency/line.ts";
+const proof = "src/concurrency/proof.ts";
 const renewal = "src/concurrency/renewal.ts";
 const requests = "src/etcd/requests.ts";
 const returns = "src/member/returns.ts";
@@ -23,15 +24,21 @@ const work = "src/member/work.ts";
 const deadlineFromSend = [
   {
     name: "the session's deadline counts from the receive time",
-    edits: [[session, "provenUntil(sentAt, ttlMs));", "provenUntil(this.#clock.now(), ttlMs));"]],
+    edits: [
+      [
+        session,
+        "this.#proof.renew(provenUntil(sentAt, ttlMs), this.#clock.now());",
+        "this.#proof.renew(provenUntil(this.#clock.now(), ttlMs), this.#clock.now());",
+      ],
+    ],
   },
   {
     name: "a key seen counts from the receive time",
     edits: [
       [
         candidacy,
-        "this.#keySeenAt = Math.max(this.#keySeenAt, sentAt);",
-        "this.#keySeenAt = Math.max(this.#keySeenAt, this.#etcd.clock.now(), sentAt);",
+        "const until = provenUntil(sentAt, this.ttlMs);",
+        "const until = provenUntil(this.#etcd.clock.now(), this.ttlMs);",
       ],
     ],
   },
@@ -44,13 +51,13 @@ const deadlineFromSend = [
     edits: [
       [
         session,
-        "return new Session(etcd, response.ID, Number(response.TTL) * 1_000, sentAt);",
-        "return new Session(etcd, response.ID, ttlSeconds * 1_000, sentAt);",
+        "return new Session(etcd, response.ID, Number(response.TTL) * 1_000, sentAt, options);",
+        "return new Session(etcd, response.ID, ttlSeconds * 1_000, sentAt, options);",
       ],
       [
         session,
-        "    this.#ttlMs = ttlMs;\n    this.#deadline = Math.max(this.#deadline, provenUntil(sentAt, ttlMs));",
-        "    void ttlMs;\n    this.#deadline = Math.max(this.#deadline, provenUntil(sentAt, this.#ttlMs));",
+        "    this.#ttlMs = ttlMs;\n    this.#proof.renew(provenUntil(sentAt, ttlMs)",
+        "    void ttlMs;\n    this.#proof.renew(provenUntil(sentAt, this.#ttlMs)",
       ],
     ],
   },
@@ -81,6 +88,13 @@ const deadlineFromSend = [
         "",
       ],
       [candidacy, "    this.checkDeadline();\n    if (this.#endCause", "    if (this.#endCause"],
+      [candidacy, "    this.#lapsed = true;\n", ""],
+      [proof, "      if (this.passed(now)) return false;\n", ""],
+      [
+        proof,
+        "if (Atomics.compareExchange(this.#words, untilWord, until, over) === until) return true;",
+        "return true;",
+      ],
     ],
   },
 ];
@@ -89,11 +103,7 @@ const twoProofs = [
   {
     name: "the own key is not checked",
     edits: [
-      [
-        candidacy,
-        "Math.min(this.session.deadline, provenUntil(this.#keySeenAt, this.ttlMs))",
-        "this.session.deadline",
-      ],
+      [candidacy, "Math.min(this.session.deadline, this.#keyProof.until)", "this.session.deadline"],
       [
         line,
         "else if (kv?.createRevision !== each.token || kv.lease !== each.leaseId) each.keyMissing();",
@@ -105,12 +115,12 @@ const twoProofs = [
   {
     name: "the lease's deadline does not count",
     edits: [
+      [candidacy, "Math.min(this.session.deadline, this.#keyProof.until)", "this.#keyProof.until"],
       [
-        candidacy,
-        "Math.min(this.session.deadline, provenUntil(this.#keySeenAt, this.ttlMs))",
-        "provenUntil(this.#keySeenAt, this.ttlMs)",
+        session,
+        "this.#proof.passed(this.#clock.now())) this.end(this.lapse);",
+        "this.#clock.now() < 0) this.end(this.lapse);",
       ],
-      [session, 'if (this.#clock.now() >= this.#deadline) this.end("deadline");', ""],
     ],
   },
   {
@@ -139,7 +149,7 @@ const deadlineNotFlag = [
     edits: [
       [
         session,
-        "this.#cancelExpiry = this.#clock.at(this.#deadline, () => {",
+        "this.#cancelExpiry = this.#clock.at(this.#proof.until, () => {",
         "this.#cancelExpiry = this.#clock.at(Number.POSITIVE_INFINITY, () => {",
       ],
       [
@@ -167,8 +177,8 @@ const suspensionCounts = [
     edits: [
       [
         "src/clock.ts",
-        "return Math.max(monotonicMs() - this.#monotonicOrigin, bootMs() - this.#bootOrigin);",
-        "return monotonicMs() - this.#monotonicOrigin;",
+        "return Math.max(monotonicMs() - this.origin.monotonicMs, bootMs() - this.origin.bootMs);",
+        "return monotonicMs() - this.origin.monotonicMs;",
       ],
     ],
   },
@@ -315,7 +325,7 @@ const oneSource = [
       [
         candidacy,
         "        const revision = response.header?.revision ?? 0n;\n",
-        "        const later = await session.etcd.call(KV.method.range, byCreation(`${election}/`), { idempotent: true });\n" +
+        "        const later = await session.etcd.call(KV.method.range, byCreation(election + '/'), { idempotent: true });\n" +
           "        const revision = later.response.header?.revision ?? 0n;\n",
       ],
     ],
@@ -432,9 +442,9 @@ const guardedDeletes = [
     name: "deletes are not guarded",
     edits: [
       [
-        candidacy,
-        "const request = { compare: [created(this.key, this.token)], success: [deleteOp(this.key)] };",
-        "const request = { compare: [], success: [deleteOp(this.key)] };",
+        "src/concurrency/own-key.ts",
+        "const compare = [created(key, token)];",
+        "const compare = [created(key, token)].slice(1);",
       ],
     ],
   },

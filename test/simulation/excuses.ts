@@ -24,18 +24,18 @@ export class Excuses {
     const [first] = truth.line;
     if (first?.key === key && first.token === token && first.lease === leaseOf(key)) return undefined;
     const removal = truth.removal(key, token);
-    const within = this.#proofMs(key) - reserveMs;
+    const { cluster, ttlMs } = this.#simulation;
+    const grantedMs = cluster.leases.get(leaseOf(key))?.ttlMs ?? ttlMs;
     // Every read that found the key was sent before that.
-    const over = (at: number): boolean =>
-      now > at + within / (1 - this.#simulation.scenario.drift) + bootStepMs;
+    const over = (at: number): boolean => now > at + this.proofMs(grantedMs, reserveMs);
     if (removal?.by === "operator" && !over(removal.at)) return "removed";
     return over(truth.restoredAt) || host.startedAt > truth.restoredAt ? undefined : "restored";
   }
 
-  /** How long after the sending of a request its answer proves that the key stands. */
-  #proofMs(key: string): number {
-    const ttlMs = this.#simulation.cluster.leases.get(leaseOf(key))?.ttlMs ?? this.#simulation.ttlMs;
-    return ttlMs - Math.max(250, ttlMs * 0.02);
+  /** How long an answer proves something from its request on, at most; `reserveMs` before that is the end. */
+  proofMs(ttlMs: number, reserveMs: number): number {
+    const marginMs = Math.max(250, ttlMs * 0.02);
+    return (ttlMs - marginMs - reserveMs) / (1 - this.#simulation.scenario.drift) + bootStepMs;
   }
 }
 

@@ -258,18 +258,19 @@ export class Rules {
   #checkClaim({ program, token, key, lease: id }: Leading, remainingMs: number): void {
     const lease = this.#simulation.cluster.leases.get(id);
     if (lease === undefined) return;
-    const { host, deletesAtOnce } = program;
+    const { now, cluster } = this.#simulation;
     // A member's claim ends so long before its proof does.
-    const stopTimeoutMs = deletesAtOnce ? 0 : lease.ttlMs / 10;
-    const until = this.#simulation.now + (remainingMs + stopTimeoutMs) / host.rate;
-    const over = until - (lease.renewedAt + lease.ttlMs);
+    const reserveMs = program.deletesAtOnce ? 0 : lease.ttlMs / 10;
+    const within = this.#excuses.proofMs(lease.ttlMs, reserveMs);
+    const until = now + remainingMs / program.host.rate;
+    const over = until - (lease.renewedAt + within);
     if (over > 0) {
-      const text = `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`;
+      const text = `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease allows`;
       this.#simulation.violation("over-claimed", text);
     }
-    const seenAt = this.#simulation.cluster.seen.get(claim(key, token));
-    if (seenAt !== undefined && until > seenAt + lease.ttlMs) {
-      const text = `${program.id} counts on ${key}@${token}, which was last seen ${this.#simulation.now - seenAt} ms ago`;
+    const seenAt = cluster.seen.get(claim(key, token));
+    if (seenAt !== undefined && until > seenAt + within) {
+      const text = `${program.id} counts on ${key}@${token}, which was last seen ${(now - seenAt).toFixed(1)} ms ago`;
       this.#simulation.violation("long-unseen", text);
     }
   }
@@ -281,7 +282,7 @@ export class Rules {
     if (lease === undefined) return;
     const { now } = this.#simulation;
     const remainingMs = glance(host, () => session.remainingMs);
-    const over = now + remainingMs / host.rate - (lease.renewedAt + lease.ttlMs);
+    const over = now + remainingMs / host.rate - (lease.renewedAt + this.#excuses.proofMs(lease.ttlMs, 0));
     if (remainingMs > 0 && over > 0) {
       const text = `${id}'s session counts on its lease for ${over.toFixed(1)} ms longer than it is promised`;
       this.#simulation.violation("over-claimed", text);
