@@ -1,7 +1,12 @@
 import { create } from "@bufbuild/protobuf";
 import { StatusError } from "../../src/devserver/status-error.ts";
 import type { WatchStream } from "../../src/devserver/watch-stream.ts";
-import { type WatchRequest, type WatchResponse, WatchResponseSchema } from "../../src/etcd/gen/etcd_pb.ts";
+import {
+  type Event,
+  type WatchRequest,
+  type WatchResponse,
+  WatchResponseSchema,
+} from "../../src/etcd/gen/etcd_pb.ts";
 import type { Metadata, RpcStatus } from "../../src/etcd/transport.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Incoming, Lane, Outcome, Server, ServerStream, StreamClient } from "./link.ts";
@@ -12,9 +17,10 @@ export const statuses: Readonly<Record<StatusName, RpcStatus>> = {
   timedOut: { code: 14, message: "etcdserver: request timed out" },
   invalidToken: { code: 16, message: "etcdserver: invalid auth token" },
   noUser: { code: 3, message: "etcdserver: user name is empty" },
+  learner: { code: 14, message: "etcdserver: rpc not supported for learner" },
 };
 
-type StatusName = "noLeader" | "leaderChanged" | "timedOut" | "invalidToken" | "noUser";
+type StatusName = "noLeader" | "leaderChanged" | "timedOut" | "invalidToken" | "noUser" | "learner";
 
 /** One member of etcd. */
 export class EtcdMember implements Server {
@@ -28,6 +34,7 @@ export class EtcdMember implements Server {
   #knowsIsolated = false;
   #slow: number[] = [];
   #starved = 0;
+  #learning = 0;
   #held: (() => void)[] = [];
   onReset: () => void = () => {};
 
@@ -97,6 +104,15 @@ export class EtcdMember implements Server {
     };
   }
 
+  /** The member is new: it takes no requests before it has learned what the others know. */
+  learn(): () => void {
+    this.#learning++;
+    this.onReset();
+    return () => {
+      this.#learning--;
+    };
+  }
+
   unary(request: Incoming, answer: (outcome: Outcome) => void): void {
     this.#whenUp(() => this.#handle(request, answer));
   }
@@ -144,7 +160,9 @@ export class EtcdMember implements Server {
     const { method, metadata } = request;
     const wantsLeader = needsLeader(metadata);
     const refusal = cluster.refusal(method, metadata);
-    if (refusal !== undefined) {
+    if (this.learning) {
+      answer({ status: statuses.learner });
+    } else if (refusal !== undefined) {
       answer({ status: refusal });
     } else if (this.#isolated > 0) {
       if (this.#knowsIsolated && wantsLeader) answer({ status: statuses.noLeader });
@@ -181,6 +199,11 @@ export class EtcdMember implements Server {
   /** @internal */
   get isolated(): boolean {
     return this.#isolated > 0;
+  }
+
+  /** @internal */
+  get learning(): boolean {
+    return this.#learning > 0;
   }
 
   get knowsIsolated(): boolean {
@@ -265,12 +288,18 @@ class MemberStream implements ServerStream {
       this.#end(statuses.noLeader);
       return;
     }
+    if (this.#member.learning) {
+      this.#end(statuses.learner);
+      return;
+    }
     if (method === "Watch") this.#handleWatch(message as WatchRequest);
     else this.#keepAlive(message);
   }
 
   #keepAlive(message: unknown): void {
     const cluster = this.#cluster;
+    const { link } = this.#request;
+    if (link.deafToRenewals > 0) return;
     const renew = (): void => {
       const refusal = cluster.refusal("LeaseKeepAlive", this.#request.metadata);
       if (refusal !== undefined) {
@@ -279,7 +308,7 @@ class MemberStream implements ServerStream {
       }
       const outcome = cluster.carryOut({ ...this.#request, message });
       if ("status" in outcome) this.#end(outcome.status);
-      else this.#client.send(outcome.response, this.#lane);
+      else link.answerRenewal(() => this.#client.send(outcome.response, this.#lane));
     };
     if (this.#member.isolated || cluster.electing || cluster.paused) {
       this.#member.waitForQuorum(renew, () => this.#end(statuses.timedOut));
@@ -325,7 +354,15 @@ class MemberStream implements ServerStream {
     }
   }
 
+  /** A large answer comes in parts, and here already one of two events may. */
   #send(response: WatchResponse): void {
+    const { events } = response;
+    const whole = events.length < 2 || this.#cluster.random.chance(0.5);
+    const parts = whole ? [response] : events.map((event, at) => part(response, event, at));
+    for (const each of parts) this.#pass(each);
+  }
+
+  #pass(response: WatchResponse): void {
     if (this.#over) return;
     let lane = this.#watches.get(response.watchId);
     if (lane === undefined) {
@@ -351,6 +388,10 @@ class MemberStream implements ServerStream {
     const { agenda } = this.#cluster;
     agenda.at(agenda.now, () => this.#client.end(status));
   }
+}
+
+function part(whole: WatchResponse, event: Event, at: number): WatchResponse {
+  return create(WatchResponseSchema, { ...whole, events: [event], fragment: at < whole.events.length - 1 });
 }
 
 /** Whether the client wants to hear at once that there is no leader. */

@@ -1,8 +1,12 @@
+import { claim, type Excuse, Excuses, leaseOf } from "./excuses.ts";
+import type { Host } from "./host.ts";
+import { MemberProgram } from "./member-program.ts";
 import type { Program, Work } from "./program.ts";
-import { MemberProgram } from "./programs.ts";
 import type { Simulation } from "./simulation.ts";
 import { glance } from "./time-source.ts";
-import type { Removal } from "./truth.ts";
+import type { Removal, TrueKey } from "./truth.ts";
+import { ViewRules } from "./view-rules.ts";
+import { WaitingRules } from "./waiting-rules.ts";
 
 /** A program that says that it leads. */
 interface Leading {
@@ -12,22 +16,32 @@ interface Leading {
   readonly lease: bigint;
 }
 
+/** Timers are up to so much late, in running processes. */
+const timerLateMs = 30;
+
 /** How long the machine may let a process act after its sleep: the product's timers nap that long. */
 const napMs = 1_000;
 
 /** What must hold at every moment of a run. */
 export class Rules {
   readonly #simulation: Simulation;
+  readonly waiting: WaitingRules;
+  readonly #views: ViewRules;
+  readonly #excuses: Excuses;
   /** The user's work under way. */
   readonly works: Set<Work> = new Set();
   readonly leading: Map<Program, Leading> = new Map();
   /** Claims that are over: a role that went, or a key whose deletion was sent. */
   readonly over: Set<string> = new Set();
+  /** Claims whose work has ended. */
+  readonly #workedOn: Set<string> = new Set();
+  readonly #keysOver: Set<string> = new Set();
   /** Who has been told in this turn that the claim is over. */
   readonly mustStandBy: Map<Program, string> = new Map();
   terms = 0;
   failovers = 0;
-  excused = 0;
+  /** Overlaps of roles where etcd itself had removed the older leader's key, and how long they were together. */
+  readonly excused: Record<Excuse, number> = { removed: 0, restored: 0 };
   excusedMs = 0;
   #highest: { token: bigint; history: number } = { token: 0n, history: 0 };
   #overlapping = false;
@@ -35,11 +49,16 @@ export class Rules {
 
   constructor(simulation: Simulation) {
     this.#simulation = simulation;
+    this.waiting = new WaitingRules(simulation);
+    this.#views = new ViewRules(simulation);
+    this.#excuses = new Excuses(simulation);
   }
 
   /** The process is no more. */
   gone(program: Program): void {
     this.leading.delete(program);
+    this.waiting.gone(program);
+    this.#views.gone(program);
     for (const work of this.works) if (work.program === program) this.works.delete(work);
   }
 
@@ -49,7 +68,7 @@ export class Rules {
     this.#simulation.note(`${program.id} WORKS, token ${token}`);
     if (
       !this.#simulation.truth.everLed(key, token) &&
-      this.#simulation.now > this.#simulation.truth.restoredAt + this.#simulation.ttlMs
+      this.#excuses.of(program.host, key, token, 0) === undefined
     ) {
       this.#simulation.violation(
         "never-led",
@@ -62,8 +81,11 @@ export class Rules {
         `${program.id} leads again on ${key}@${token}, a claim that was over`,
       );
     }
+    if (program instanceof MemberProgram && this.#keysOver.has(key) && !this.over.has(claim(key, token))) {
+      this.#simulation.violation("same-lease", `${program.id} stands again on the lease of ${key}`);
+    }
     const { history } = this.#simulation.truth;
-    if (this.#highest.history === history && token <= this.#highest.token && !this.#isExcused(key, token)) {
+    if (this.#highest.history === history && token <= this.#highest.token && !this.#isExcused(work)) {
       this.#simulation.violation(
         "token-fell",
         `${program.id} leads with token ${token} after ${this.#highest.token}`,
@@ -86,12 +108,42 @@ export class Rules {
     this.works.add(work);
   }
 
+  /** The signal of a work's term aborts: by then nobody may say any more that it leads. */
+  workTold({ program, token }: Work): void {
+    if (program.leads()?.token === token) {
+      this.#simulation.violation("signal-first", `${program.id} says that it leads while its signal aborts`);
+    }
+  }
+
+  /** A process asks for more time. One whose work does not stop in its time lets the deadline end the key. */
+  renewing(host: Host, lease: bigint): void {
+    const { scenario, now } = this.#simulation;
+    // Timers are a little late, and those of a process that is stopped are not its fault.
+    const within = scenario.ttlSeconds * 100 + 500;
+    for (const { host: at, key, abortedAt, program } of this.works) {
+      if (at !== host || abortedAt === undefined || leaseOf(key) !== lease || program.deletesAtOnce) continue;
+      if (now <= Math.max(abortedAt, host.resumedAt) + within || now - host.wokenAt < napMs + within)
+        continue;
+      this.#simulation.violation("kept-alive", `${host.name} renews ${key}, whose work should have stopped`);
+    }
+  }
+
   workSettled(work: Work): void {
+    this.#workedOn.add(claim(work.key, work.token));
     if (this.works.delete(work))
       this.#simulation.note(`${work.program.id} stops working, token ${work.token}`);
   }
 
-  removed({ key, by }: Removal): void {
+  put(key: TrueKey, created: boolean): void {
+    const owner = this.#simulation.cluster.leases.get(key.lease)?.owner;
+    this.#simulation.note(`etcd: ${key.key} = ${key.value}, token ${key.token}`);
+    if (typeof owner === "object") this.waiting.put(owner, key, created);
+  }
+
+  removed(removal: Removal): void {
+    const { key, by } = removal;
+    const owner = this.#simulation.cluster.leases.get(key.lease)?.owner;
+    if (typeof owner === "object") this.waiting.removed(owner, removal);
     const who = typeof by === "string" ? by : by.name;
     this.#simulation.note(`etcd: ${key.key} (${key.value}, token ${key.token}) is gone, by ${who}`);
     if (typeof by === "string") return;
@@ -102,7 +154,6 @@ export class Rules {
         `${who} removed ${key.key}@${key.token} while ${work.program.id}'s work runs`,
       );
     }
-    const owner = this.#simulation.cluster.leases.get(key.lease)?.owner;
     if (owner !== undefined && owner !== by) {
       this.#simulation.violation(
         "foreign-delete",
@@ -111,12 +162,17 @@ export class Rules {
     }
   }
 
-  /** Whether etcd itself took the key, so that its owner may lead a little longer. */
-  #isExcused(key: string, token: bigint): boolean {
-    const removal = this.#simulation.truth.removal(key, token);
-    const taken = removal !== undefined && (removal.by === "operator" || removal.by === "restore");
-    if (taken && this.#simulation.now <= removal.at + this.#simulation.ttlMs) return true;
-    return this.#simulation.now <= this.#simulation.truth.restoredAt + this.#simulation.ttlMs;
+  /** Whether a work may go on for what cannot be helped; it has its time to stop, too. */
+  #isExcused({ host, key, token, abortedAt, needMs }: Work): boolean {
+    const told =
+      abortedAt !== undefined && this.#simulation.now > abortedAt + needMs / host.rate + timerLateMs;
+    return !told && this.#excuses.of(host, key, token, 0) !== undefined;
+  }
+
+  /** The same for a role, which takes no time to stop. A member's ends so long before its deadline. */
+  #excuseOf({ program, key, token, lease }: Leading): Excuse | undefined {
+    const ttlMs = this.#simulation.cluster.leases.get(lease)?.ttlMs ?? this.#simulation.ttlMs;
+    return this.#excuses.of(program.host, key, token, program.deletesAtOnce ? 0 : ttlMs / 10);
   }
 
   /** Called after every event, when all that it set off has happened. */
@@ -129,6 +185,7 @@ export class Rules {
       if (before !== undefined && before.token !== term?.token) {
         this.leading.delete(program);
         this.over.add(claim(before.key, before.token));
+        this.#keysOver.add(before.key);
         this.#simulation.note(`${program.id} leads no more, token ${before.token}`);
       }
       if (term !== undefined) {
@@ -150,6 +207,10 @@ export class Rules {
           leading,
           glance(host, () => term.remainingMs),
         );
+        if (program instanceof MemberProgram && this.#workedOn.has(claim(term.key, term.token))) {
+          const text = `${program.id} leads with ${term.key}@${term.token}, whose work has ended`;
+          this.#simulation.violation("leads-idle", text);
+        }
         const lost = this.mustStandBy.get(program);
         if (lost === claim(term.key, term.token) && host.caughtUp) {
           this.#simulation.violation(
@@ -160,6 +221,8 @@ export class Rules {
       }
       if (program instanceof MemberProgram) this.#checkChanges(program);
       this.#checkSession(program);
+      this.#views.check(program);
+      this.waiting.check(program);
     }
     if (this.mustStandBy.size > 0) this.mustStandBy.clear();
     this.#checkOverlap(now);
@@ -167,12 +230,13 @@ export class Rules {
     this.#checkedAt = this.#simulation.now;
   }
 
-  #checkKey({ program, key, token }: Leading): void {
+  #checkKey(leading: Leading): void {
+    const { program, key, token } = leading;
     const found = this.#simulation.truth.get(key);
     const { host } = program;
     const first = this.#simulation.truth.line[0];
     const stands = found?.token === token && this.#simulation.cluster.leases.get(found.lease)?.owner === host;
-    if ((stands && first === found) || this.#isExcused(key, token)) return;
+    if ((stands && first === found) || this.#excuseOf(leading) !== undefined) return;
     if (stands) {
       // Only a store that went back can put anybody before a leader.
       const text = `${program.id} leads with ${key}@${token} behind ${first?.key}@${first?.token}`;
@@ -194,16 +258,20 @@ export class Rules {
   #checkClaim({ program, token, key, lease: id }: Leading, remainingMs: number): void {
     const lease = this.#simulation.cluster.leases.get(id);
     if (lease === undefined) return;
-    const { host, deletesAtOnce } = program;
+    const { now, cluster } = this.#simulation;
     // A member's claim ends so long before its proof does.
-    const stopTimeoutMs = deletesAtOnce ? 0 : lease.ttlMs / 10;
-    const over =
-      this.#simulation.now + (remainingMs + stopTimeoutMs) / host.rate - (lease.renewedAt + lease.ttlMs);
+    const reserveMs = program.deletesAtOnce ? 0 : lease.ttlMs / 10;
+    const within = this.#excuses.proofMs(lease.ttlMs, reserveMs);
+    const until = now + remainingMs / program.host.rate;
+    const over = until - (lease.renewedAt + within);
     if (over > 0) {
-      this.#simulation.violation(
-        "over-claimed",
-        `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease is promised`,
-      );
+      const text = `${program.id} counts on ${key}@${token} for ${over.toFixed(1)} ms longer than its lease allows`;
+      this.#simulation.violation("over-claimed", text);
+    }
+    const seenAt = cluster.seen.get(claim(key, token));
+    if (seenAt !== undefined && until > seenAt + within) {
+      const text = `${program.id} counts on ${key}@${token}, which was last seen ${(now - seenAt).toFixed(1)} ms ago`;
+      this.#simulation.violation("long-unseen", text);
     }
   }
 
@@ -214,7 +282,7 @@ export class Rules {
     if (lease === undefined) return;
     const { now } = this.#simulation;
     const remainingMs = glance(host, () => session.remainingMs);
-    const over = now + remainingMs / host.rate - (lease.renewedAt + lease.ttlMs);
+    const over = now + remainingMs / host.rate - (lease.renewedAt + this.#excuses.proofMs(lease.ttlMs, 0));
     if (remainingMs > 0 && over > 0) {
       const text = `${id}'s session counts on its lease for ${over.toFixed(1)} ms longer than it is promised`;
       this.#simulation.violation("over-claimed", text);
@@ -237,11 +305,14 @@ export class Rules {
       this.#overlapping = false;
       return;
     }
-    if (leading.filter(({ key, token }) => !this.#isExcused(key, token)).length > 1) {
+    // Whoever waits for those who cannot know is never beside them.
+    const excusable = this.#simulation.scenario.takeoverDelayMs === 0;
+    const excuses = excusable ? leading.flatMap((each) => this.#excuseOf(each) ?? []) : [];
+    if (leading.length - excuses.length > 1) {
       const names = leading.map(({ program, token }) => `${program.id} (token ${token})`).join(" and ");
       this.#simulation.violation("two-leaders", `${names} lead at once`);
     }
-    if (!this.#overlapping) this.excused++;
+    if (!this.#overlapping) this.excused[excuses[0] ?? "removed"]++;
     else this.excusedMs += this.#simulation.now - this.#checkedAt;
     this.#overlapping = true;
   }
@@ -253,11 +324,11 @@ export class Rules {
 
   /** Whether a work runs late for a reason that no product can help. */
   #mayRunLate(work: Work): boolean {
-    if (work.stubborn) return true;
+    if (work.mood !== undefined) return true;
     // Where its process was stopped, what is left of the time to stop may be too little.
     const stopped = Math.max(work.host.stoppedAt, work.host.resumedAt);
     if (work.needMs > 0 && this.#simulation.now - stopped < this.#simulation.ttlMs) return true;
-    return this.#isExcused(work.key, work.token);
+    return this.#simulation.scenario.takeoverDelayMs === 0 && this.#isExcused(work);
   }
 
   #checkWorks(): void {
@@ -281,15 +352,4 @@ export class Rules {
       this.#simulation.violation("two-workers", `${names} work at once`);
     }
   }
-}
-
-/** A claim to a key. */
-export function claim(key: string, token: bigint): string {
-  return `${key}@${token}`;
-}
-
-/** The lease that a key's name stands for. */
-function leaseOf(key: string): bigint {
-  const hex = key.slice(key.lastIndexOf("/") + 1);
-  return /^[0-9a-f]+$/.test(hex) ? BigInt(`0x${hex}`) : -1n;
 }

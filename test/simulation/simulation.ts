@@ -1,16 +1,20 @@
 import type { StoreSnapshot } from "../../src/devserver/store.ts";
 import { toBytes } from "../../src/etcd/bytes.ts";
 import { Agenda } from "./agenda.ts";
+import { CampaignProgram } from "./campaign-program.ts";
 import { Cluster } from "./cluster.ts";
+import type { Excuse } from "./excuses.ts";
 import { troubles } from "./faults.ts";
 import { Host } from "./host.ts";
 import { Link, type Monitor } from "./link.ts";
+import { MemberProgram } from "./member-program.ts";
+import { MutexProgram } from "./mutex-program.ts";
+import { ObserverProgram } from "./observer-program.ts";
 import type { Program } from "./program.ts";
-import { CampaignProgram, MemberProgram, ObserverProgram } from "./programs.ts";
 import { Random, seedOf } from "./random.ts";
 import { Rules } from "./rules.ts";
-import type { Fault, FaultKind, Scenario } from "./story.ts";
-import { glance, within } from "./time-source.ts";
+import { type Fault, type FaultKind, isCountedLater, type Scenario } from "./story.ts";
+import { glance, nextTurn, within } from "./time-source.ts";
 import { TrafficRules } from "./traffic-rules.ts";
 import { type TrueKey, Truth } from "./truth.ts";
 
@@ -28,13 +32,20 @@ export interface Outcome {
   readonly failovers: number;
   readonly faults: Readonly<Partial<Record<FaultKind, number>>>;
   readonly events: number;
-  /** Overlaps of roles where etcd itself had removed the older leader's key. */
-  readonly excused: number;
+  /** Overlaps of roles where etcd itself had removed the older leader's key, by what had removed it. */
+  readonly excused: Readonly<Record<Excuse, number>>;
   readonly excusedMs: number;
   /** How long after the last fault everybody stood in line and one led. */
   readonly settledAfterMs: number;
   readonly notes: readonly string[];
 }
+
+const programKinds = {
+  member: MemberProgram,
+  campaigner: CampaignProgram,
+  mutex: MutexProgram,
+  observer: ObserverProgram,
+};
 
 interface Slot {
   readonly kind: Scenario["processes"][number];
@@ -60,6 +71,7 @@ export class Simulation {
   readonly #byHost = new Map<Host, Program>();
   readonly rules: Rules;
   readonly #faults: Partial<Record<FaultKind, number>> = {};
+  #troubles = 0;
   #workEnds = 0;
   #events = 0;
   #settledAt: number | undefined;
@@ -74,7 +86,7 @@ export class Simulation {
     this.truth = new Truth(scenario.election, () => this.agenda.now);
     this.rules = new Rules(this);
     this.truth.onRemoved = (removal) => this.rules.removed(removal);
-    this.truth.onPut = (key) => this.note(`etcd: ${key.key} = ${key.value}, token ${key.token}`);
+    this.truth.onPut = (key, created) => this.rules.put(key, created);
     this.cluster = new Cluster({
       agenda: this.agenda,
       random: new Random(seedOf(seed, 3)),
@@ -106,11 +118,21 @@ export class Simulation {
 
   /** How long after the last fault all must be well. */
   get patienceMs(): number {
-    return 3 * this.ttlMs + 10_000;
+    return 3 * this.ttlMs + 10_000 + this.scenario.takeoverDelayMs;
   }
 
   note(text: string): void {
     if (this.recording) this.notes.push(`${(this.now / 1_000).toFixed(3).padStart(8)}  ${text}`);
+  }
+
+  /** Counts something that has happened. */
+  occurred(kind: FaultKind): void {
+    this.#faults[kind] = (this.#faults[kind] ?? 0) + 1;
+  }
+
+  /** Whether a fault is going on. */
+  get troubled(): boolean {
+    return this.#troubles > 0;
   }
 
   violation(rule: string, text: string): void {
@@ -147,8 +169,8 @@ export class Simulation {
     const rate = 1 + drift * (random.chance(0.7) ? random.pick([-1, 1]) : random.between(-1, 1));
     const id = `${"abcdefgh"[at]}${incarnation}`;
     const host = new Host(id, this.agenda, rate, seedOf(seed, 6, at, incarnation));
-    const Kind = { member: MemberProgram, campaigner: CampaignProgram, observer: ObserverProgram }[kind];
-    const program = glance(host, () => new Kind(this, host, at, id));
+    const program = glance(host, () => new programKinds[kind](this, host, at, id));
+    if (incarnation > 1) this.occurred("restart");
     this.slots[at] = { kind, program, incarnation };
     this.programs.add(program);
     this.#byHost.set(host, program);
@@ -172,9 +194,16 @@ export class Simulation {
     this.rules.gone(program);
   }
 
+  /** The members of etcd choose a raft leader, which takes so long. */
+  electFor(ms: number): void {
+    this.agenda.at(this.now + ms, this.cluster.elect());
+  }
+
   /** How long a work that ends by itself may take: none does when all shall be well. */
   workMayEndWithin(): number {
-    return this.#workEnds++ < 12 ? Math.max(0, this.scenario.quietAt - 1_000 - this.now) : 0;
+    return !this.scenario.calm && this.#workEnds++ < 12
+      ? Math.max(0, this.scenario.quietAt - 1_000 - this.now)
+      : 0;
   }
 
   /** Who put a key, by its lease. */
@@ -261,8 +290,8 @@ export class Simulation {
     };
     const more = (): void => {
       if (over) return;
-      for (let i = 0; i < batch; i++) setImmediate(step);
-      setImmediate(more);
+      for (let i = 0; i < batch; i++) nextTurn(step);
+      nextTurn(more);
     };
     more();
   }
@@ -280,8 +309,10 @@ export class Simulation {
         `FAULT ${fault.kind}${fault.forMs > 0 ? ` for ${fault.forMs} ms` : ""}${end === undefined ? " (nothing to hit)" : ""}`,
       );
       if (end === undefined) return;
-      this.#faults[fault.kind] = (this.#faults[fault.kind] ?? 0) + 1;
+      if (!isCountedLater(fault.kind)) this.occurred(fault.kind);
+      this.#troubles++;
       agenda.at(fault.at + fault.forMs, () => {
+        this.#troubles--;
         if (fault.forMs > 0) this.note(`end of ${fault.kind}`);
         end();
       });
@@ -351,7 +382,9 @@ export class Simulation {
       if (program.underWay > 8) this.violation("streams", `${id} has ${program.underWay} streams at the end`);
       if (program.listeners > 8)
         this.violation("listeners", `${id} has ${program.listeners} listeners at the end`);
-      if (program.left && (timers > 0 || program.underWay > 0)) {
+      // Work that hangs or ignores its signal is left behind, and all that is of the user's.
+      const works = [...this.rules.works].some((work) => work.program === program);
+      if (program.left && !works && (timers > 0 || program.underWay > 0)) {
         this.violation(
           "left-behind",
           `${id} has left, with ${timers} timers and ${program.underWay} streams`,
