@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { checkElection } from "../concurrency/candidacy.ts";
+import { checkElection } from "../concurrency/naming.ts";
 import { refusals, StatusError } from "../devserver/status-error.ts";
 import { Store, type StoreSnapshot } from "../devserver/store.ts";
 import { badOption, closedError, SuccessionError } from "../errors.ts";

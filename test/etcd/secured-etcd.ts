@@ -5,7 +5,7 @@ import { join } from "node:path";
 import type { EtcdBinaries } from "../support/etcd-binaries.ts";
 import { EtcdServer } from "../support/etcd-server.ts";
 
-export const rootPassword = "root-s3cret";
+const rootPassword = "root-s3cret";
 export const appPassword = "app-s3cret";
 
 export interface SecuredOptions {
