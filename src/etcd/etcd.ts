@@ -413,9 +413,18 @@ function connectionOf(options: EtcdOptions, clock: Clock): Connection | undefine
   const { endpoints, tls, user, password, attemptTimeoutMs } = options;
   return {
     endpoints: [...endpoints],
-    ...(tls === undefined ? {} : { tls: { ...tls } }),
+    ...(tls === undefined ? {} : { tls: textsOf(tls) }),
     ...(user === undefined || password === undefined ? {} : { user, password }),
     ...(attemptTimeoutMs === undefined ? {} : { attemptTimeoutMs }),
+  };
+}
+
+/** The fields that are known, as text: a buffer would arrive as another type, a function not at all. */
+function textsOf({ ca, cert, key }: TlsOptions): TlsOptions {
+  return {
+    ...(ca === undefined ? {} : { ca: String(ca) }),
+    ...(cert === undefined ? {} : { cert: String(cert) }),
+    ...(key === undefined ? {} : { key: String(key) }),
   };
 }
 
