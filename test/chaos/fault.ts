@@ -8,6 +8,8 @@ import { judge } from "./verdict.ts";
 /** A fault, and what may follow from it. */
 export interface Fault<World> {
   readonly name: string;
+  /** What comes before. */
+  readonly prepare?: (world: World, victim: Actor, scene: Scene) => unknown;
   /** Makes it; resolves when it is there. */
   readonly strike: (world: World, victim: Actor, scene: Scene) => unknown;
   /** Takes it back; resolves when it is gone. Nothing by default, for faults of an instant. */
@@ -35,6 +37,7 @@ export async function play<World>(
   victim: Actor,
 ): Promise<void> {
   const { lastsMs = 0, leaderlessMs = scene.ttlMs + slackMs, settlesMs = scene.ttlMs + 5_000 } = fault;
+  await fault.prepare?.(world, victim, scene);
   const from = now();
   await fault.strike(world, victim, scene);
   await setTimeout(lastsMs);
@@ -51,8 +54,12 @@ export async function play<World>(
     restoredAt: fault.restores === true ? from : undefined,
   });
   for (const { first, second, ms } of excused)
-    say(`${fault.name}: ${first.who} beside ${second.who} for ${ms.toFixed(1)} ms, as etcd had removed its key`);
-  say(`${fault.name}: leaderless ${verdict.leaderlessMs.toFixed(0)} ms, well after ${settledMs.toFixed(0)} ms`);
+    say(
+      `${fault.name}: ${first.who} beside ${second.who} for ${ms.toFixed(1)} ms, as etcd had removed its key`,
+    );
+  say(
+    `${fault.name}: leaderless ${verdict.leaderlessMs.toFixed(0)} ms, well after ${settledMs.toFixed(0)} ms`,
+  );
   expect(complaints, told(scene)).toEqual([]);
 }
 

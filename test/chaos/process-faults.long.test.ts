@@ -29,7 +29,7 @@ const faults: readonly (Fault<void> & { readonly position?: Position })[] = [
   },
 ];
 
-describe.each(stages)("on $title", (stage) => {
+describe.each(stages)("on %s", (_title, stage) => {
   let cluster: EtcdCluster;
   let elections = 0;
   beforeAll(async () => {
@@ -37,7 +37,7 @@ describe.each(stages)("on $title", (stage) => {
   });
   afterAll(() => cluster?.close());
 
-  test.each(cast(faults))("$fault.name, the $position", async ({ fault, at }) => {
+  test.each(cast(faults))("%s", async (_played, fault, at) => {
     const { endpoints } = cluster;
     await using scene = await Scene.open({ endpoints, election: `/process/${++elections}`, proxied: false });
     await play(fault, undefined, scene, scene.actors[at] as Actor);

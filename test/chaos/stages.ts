@@ -10,12 +10,11 @@ export const isFull: boolean = full === "1";
 export const roundsOr = (few: number): number => (rounds === undefined ? few : Number(rounds));
 
 /** Where a member stands in line when the fault strikes it. */
-export const positions = ["leader", "first waiter", "later waiter"] as const;
+const positions = ["leader", "first waiter", "later waiter"] as const;
 export type Position = (typeof positions)[number];
 
 /** A real etcd of a release line and a size. */
 export interface Stage {
-  readonly title: string;
   readonly members: number;
   start(extra?: Partial<EtcdClusterOptions>): Promise<EtcdCluster>;
 }
@@ -32,20 +31,22 @@ const sizes: readonly { readonly version: string; readonly members: number }[] =
 ];
 
 /** The clusters of this run: 3.5 with three members and 3.4 with one; in full, both with both. */
-export const stages: readonly Stage[] = sizes.flatMap(({ version, members }) => {
-  const binary = realEtcds.find((each) => each.version === version);
-  if (binary === undefined) return [];
-  const title = `etcd ${version}, ${members === 1 ? "one member" : `${members} members`}`;
-  return [{ title, members, start: (extra) => EtcdCluster.start({ binary, members, ...extra }) }];
-});
+export const stages: readonly (readonly [title: string, stage: Stage])[] = sizes.flatMap(
+  ({ version, members }) => {
+    const binary = realEtcds.find((each) => each.version === version);
+    if (binary === undefined) return [];
+    const title = `etcd ${version}, ${members === 1 ? "one member" : `${members} members`}`;
+    return [[title, { members, start: (extra = {}) => EtcdCluster.start({ binary, members, ...extra }) }]];
+  },
+);
 
-/** Each fault with the positions that it is played at: one, or all in a full run. */
-export function cast<F extends { readonly position?: Position }>(
+/** Each fault with the positions that it is played at, one or all in a full run: title, fault, place in line. */
+export function cast<F extends { readonly name: string; readonly position?: Position }>(
   faults: readonly F[],
-): readonly { readonly fault: F; readonly position: Position; readonly at: number }[] {
+): readonly (readonly [title: string, fault: F, at: number])[] {
   return faults.flatMap((fault) =>
     positions
-      .map((position, at) => ({ fault, position, at }))
-      .filter(({ position }) => isFull || position === (fault.position ?? "leader")),
+      .map((position, at) => [`${fault.name}, the ${position}`, fault, at] as const)
+      .filter((_played, at) => isFull || positions[at] === (fault.position ?? "leader")),
   );
 }

@@ -49,9 +49,7 @@ describe("the verdict on a run", () => {
 
   test("names a token that fell, unless the store went back between", () => {
     const spells = [spell("a", 0, 40, 7n), spell("b", 50, 100, 2n)];
-    expect(judge(trial(spells)).complaints).toEqual([
-      "b led with token 2 after a with 7",
-    ]);
+    expect(judge(trial(spells)).complaints).toEqual(["b led with token 2 after a with 7"]);
     expect(judge(trial(spells, { restoredAt: 45 })).complaints).toEqual([]);
   });
 
