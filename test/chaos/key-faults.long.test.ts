@@ -14,7 +14,7 @@ async function keyOf(scene: Scene, victim: Actor): Promise<{ readonly key: strin
 }
 
 /** What an operator can do to keys; the holder goes on until it hears of it. */
-const faults: readonly (Fault<void> & { readonly position?: Position })[] = [
+const faults: readonly (Fault<undefined> & { readonly position?: Position })[] = [
   {
     name: "lease revoked",
     strike: async (_world, victim, scene) => await scene.etcd.leaseRevoke((await keyOf(scene, victim)).lease),

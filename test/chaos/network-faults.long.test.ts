@@ -9,7 +9,7 @@ import { cast, type Position, stages } from "./stages.ts";
 /** Three TTLs. */
 const longMs = 6_000;
 
-const heal = (_world: void, { proxies }: Actor): Promise<unknown> =>
+const heal = (_world: undefined, { proxies }: Actor): Promise<unknown> =>
   Promise.all(proxies.map((proxy) => proxy.heal()));
 
 /** The way to etcd that the process uses now. */
@@ -17,7 +17,7 @@ const inUse = ({ proxies }: Actor): TcpProxy | undefined =>
   [...proxies].sort((a, b) => b.openConnections - a.openConnections)[0];
 
 /** What can happen between the process of a member and etcd. */
-const faults: readonly (Fault<void> & { readonly position?: Position })[] = [
+const faults: readonly (Fault<undefined> & { readonly position?: Position })[] = [
   {
     name: "cut off, connections kept and accepted",
     strike: (_world, { proxies }) => Promise.all(proxies.map((proxy) => proxy.blackHole())),

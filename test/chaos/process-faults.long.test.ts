@@ -9,7 +9,7 @@ import { cast, type Position, stages } from "./stages.ts";
 const longMs = 6_000;
 
 /** What can happen to the process of a member. */
-const faults: readonly (Fault<void> & { readonly position?: Position })[] = [
+const faults: readonly (Fault<undefined> & { readonly position?: Position })[] = [
   {
     name: "SIGKILL",
     strike: (_world, victim) => victim.kill(),

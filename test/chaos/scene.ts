@@ -4,7 +4,7 @@ import { toText } from "../../src/etcd/bytes.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import type { Acting } from "../../src/testing/ledger.ts";
 import { eventually } from "../support/eventually.ts";
-import { Actor, type ActorSettings, now } from "./actor.ts";
+import { Actor, type ActorOptions, type ActorSettings, now } from "./actor.ts";
 
 export interface SceneOptions {
   /** Where etcd is. */
@@ -14,8 +14,10 @@ export interface SceneOptions {
   readonly ttlSeconds?: number;
   /** Further settings of every member. */
   readonly settings?: Partial<ActorSettings>;
-  /** Of each member; the id by default is enough. */
+  /** Settings of one member. */
   readonly settingsOf?: (id: string) => Partial<ActorSettings>;
+  /** Where one member runs, and where etcd is for it. */
+  readonly placeOf?: (id: string) => Pick<ActorOptions, "endpoints" | "namespace">;
   /** Who looks at the line, where etcd asks for a name. */
   readonly credentials?: { readonly user: string; readonly password: string };
   /** @defaultValue true */
@@ -23,7 +25,7 @@ export interface SceneOptions {
 }
 
 /** The members of every scene, in the order in which they join. */
-const ids = ["a", "b", "c"];
+export const ids: readonly string[] = ["a", "b", "c"];
 const standsWithinMs = 15_000;
 
 /** Three members in processes of their own, in one line. */
@@ -36,14 +38,14 @@ export class Scene {
 
   /** Resolves when the first leads and the others stand behind it. */
   static async open(options: SceneOptions): Promise<Scene> {
-    const { endpoints, election, ttlSeconds = 2, settings, settingsOf, proxied = true } = options;
+    const { endpoints, election, ttlSeconds = 2, settings, settingsOf, placeOf, proxied = true } = options;
     const actors: Actor[] = [];
     const etcd = new Etcd({ endpoints, ...options.credentials });
     const scene = new Scene(etcd, election, ttlSeconds * 1_000, actors);
     try {
       for (const id of ids) {
         const all = { election, id, ttlSeconds, ...settings, ...settingsOf?.(id) };
-        actors.push(await Actor.start({ settings: all, endpoints, proxied }));
+        actors.push(await Actor.start({ settings: all, endpoints, proxied, ...placeOf?.(id) }));
       }
       await scene.settled(standsWithinMs);
       return scene;
