@@ -22,10 +22,19 @@ export interface Clock {
 /** A timer sleeps no longer than this at a time, so that one set before a suspension is late by no more. */
 const longestSleepMs = 1_000;
 
+/** Where the scale of a clock begins, for another thread's clock to share it. */
+export interface ClockOrigin {
+  readonly monotonicMs: number;
+  readonly bootMs: number;
+}
+
 /** The clock of the running process. */
 export class SystemClock implements Clock {
-  readonly #monotonicOrigin: number = monotonicMs();
-  readonly #bootOrigin: number = bootMs();
+  readonly origin: ClockOrigin;
+
+  constructor(origin: ClockOrigin = { monotonicMs: monotonicMs(), bootMs: bootMs() }) {
+    this.origin = origin;
+  }
 
   /**
    * The larger of monotonic time, which stands still while a machine sleeps, and boot
@@ -33,7 +42,7 @@ export class SystemClock implements Clock {
    * elsewhere `os.uptime()` follows the wall clock.
    */
   now(): number {
-    return Math.max(monotonicMs() - this.#monotonicOrigin, bootMs() - this.#bootOrigin);
+    return Math.max(monotonicMs() - this.origin.monotonicMs, bootMs() - this.origin.bootMs);
   }
 
   at(instant: number, task: () => void): CancelTimer {
@@ -61,4 +70,4 @@ const monotonicMs = (): number => Number(process.hrtime.bigint() / 1_000n) / 1_0
 const bootMs = (): number => (process.platform === "linux" ? uptime() * 1_000 : 0);
 
 /** The process's own clock, the default wherever a clock can be given. */
-export const systemClock: Clock = new SystemClock();
+export const systemClock: SystemClock = new SystemClock();

@@ -1,4 +1,4 @@
-import { checkElection, checkValue } from "../concurrency/candidacy.ts";
+import { checkElection, checkValue } from "../concurrency/naming.ts";
 import { Observer } from "../concurrency/observer.ts";
 import { Etcd } from "../etcd/etcd.ts";
 import { Member } from "../member/member.ts";

@@ -1,5 +1,5 @@
-import { checkElection } from "../concurrency/candidacy.ts";
 import { type Candidate, candidate } from "../concurrency/line.ts";
+import { checkElection } from "../concurrency/naming.ts";
 import { toText } from "../etcd/bytes.ts";
 import { type CallOptions, Etcd } from "../etcd/etcd.ts";
 import { EtcdError } from "../etcd/failure.ts";

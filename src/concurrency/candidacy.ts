@@ -1,47 +1,17 @@
-import { badOption, type Cause, EndedError } from "../errors.ts";
-import { type Bytes, toBytes, toText } from "../etcd/bytes.ts";
-import type { Answer, CallOptions, Etcd, RequestOptions } from "../etcd/etcd.ts";
-import { EtcdError, isLeaseGone } from "../etcd/failure.ts";
-import { type KeyValue, KV, type TxnResponse } from "../etcd/gen/etcd_pb.ts";
-import { LinkedSignal } from "../etcd/linked-signal.ts";
-import { byCreation, type Compare, created, deleteOp, kvsOf, type Op, putOp, rangeOp } from "../etcd/ops.ts";
+import { type Cause, EndedError } from "../errors.ts";
+import { toText } from "../etcd/bytes.ts";
+import type { CallOptions, Etcd } from "../etcd/etcd.ts";
+import { type KeyValue, KV } from "../etcd/gen/etcd_pb.ts";
+import { created, kvsOf, putOp } from "../etcd/ops.ts";
 import { backoffMs, onAbort, sleep } from "../waiting.ts";
 import { provenUntil } from "./deadline.ts";
 import { Line, type OwnCandidate } from "./line.ts";
+import { deleteKey, putKey, whileAlive } from "./own-key.ts";
 import { Place } from "./place.ts";
+import { Proof, SharedFlag } from "./proof.ts";
 import { assertAlive, type Session } from "./session.ts";
 import { TakeoverDelay, type TakeoverOptions } from "./takeover.ts";
 import { Term } from "./term.ts";
-
-/** The largest value of a candidate's key, in bytes. */
-const maxValueBytes = 4_096;
-
-/** Where nothing of an election may be: everything under a name that begins with the election's is a candidate. */
-const metaRoot = "_succession";
-
-/** Throws `BAD_OPTION` unless `election` can be the name of one. */
-export function checkElection(election: string, field: string = "election"): void {
-  if (typeof election !== "string" || election === "")
-    throw badOption(field, "a name such as /merc", election);
-  if (election.endsWith("/")) throw badOption(field, "a name without a trailing /", election);
-  if (/^\/*_succession(\/|$)/.test(election)) {
-    throw badOption(field, `a name outside ${metaRoot}, where details are kept`, election);
-  }
-  // A lone surrogate has no UTF-8 form: two names would become one key.
-  if (/\p{Surrogate}/u.test(election)) throw badOption(field, "well-formed text", election);
-}
-
-/** The bytes of a candidate's value; throws `BAD_OPTION` if etcd or other members could not take it. */
-export function checkValue(field: string, value: Bytes, least: 0 | 1): Uint8Array {
-  if (typeof value !== "string" && !(value instanceof Uint8Array))
-    throw badOption(field, "text or bytes", value);
-  const bytes = toBytes(value);
-  if (bytes.length < least) throw badOption(field, "not empty", value);
-  if (bytes.length > maxValueBytes) {
-    throw badOption(field, `at most ${maxValueBytes} bytes`, `${bytes.length} bytes`);
-  }
-  return bytes;
-}
 
 export interface JoinOptions {
   readonly signal?: AbortSignal;
@@ -73,7 +43,12 @@ export class Candidacy implements OwnCandidate {
   #resolveElected: (term: Term) => void = () => {};
   #rejectElected: (reason: unknown) => void = () => {};
   #value: Uint8Array;
-  #keySeenAt: number;
+  readonly #keyProof: Proof;
+  /** Whether work of ours may act as leader: what the renewal thread would have to end if the main thread is blocked. */
+  readonly #acting = new SharedFlag();
+  readonly #forgetKey: () => void;
+  /** The term has been seen to be over, before its timer fired: nothing revives it. */
+  #lapsed = false;
   #term: Term | undefined;
   #position: number;
   #started = false;
@@ -104,7 +79,7 @@ export class Candidacy implements OwnCandidate {
     this.#place = of.place;
     this.#etcd = of.session.etcd;
     this.#value = of.own.value;
-    this.#keySeenAt = of.sentAt;
+    this.#keyProof = Proof.until(provenUntil(of.sentAt, this.ttlMs));
     this.#stopTimeoutMs = of.stopTimeoutMs;
     this.#position = of.before.length;
     if (of.takeover !== undefined) {
@@ -117,6 +92,10 @@ export class Candidacy implements OwnCandidate {
     // Whoever waits hears of a rejection; when nobody does, the end is told by `signal`.
     this.#elected.catch(() => {});
     of.place.candidacy = this;
+    this.#forgetKey = of.session.watchKey({
+      ...{ name: this.key, token: this.token, proof: this.#keyProof, acting: this.#acting },
+      listener: { seen: (sentAt) => this.keySeen(sentAt), missing: () => this.keyMissing() },
+    });
     this.#forgets.push(of.line.enter(this));
     this.#forgets.push(onAbort(of.session.signal, () => this.end(of.session.endCause ?? "closed")));
   }
@@ -227,7 +206,9 @@ export class Candidacy implements OwnCandidate {
   keySeen(sentAt: number): void {
     this.checkDeadline();
     if (this.#endCause !== undefined) return;
-    this.#keySeenAt = Math.max(this.#keySeenAt, sentAt);
+    const until = provenUntil(sentAt, this.ttlMs);
+    if (this.#term === undefined) this.#keyProof.prove(until);
+    else this.#keyProof.renew(until, this.#etcd.clock.now());
     this.proofMoved();
   }
 
@@ -257,12 +238,20 @@ export class Candidacy implements OwnCandidate {
 
   /** Ends the term if its deadline has passed, whether or not its timer has fired: nothing revives it after that. */
   checkDeadline(): void {
-    if (this.#term !== undefined && this.#etcd.clock.now() >= this.#stopBy) this.end("deadline");
+    if (this.#term !== undefined && this.#etcd.clock.now() >= this.#stopBy) this.#lapse();
+  }
+
+  #lapse(): void {
+    this.end(this.#keyProof.loss ?? this.session.lapse);
   }
 
   /** When the term ends, or would end, unless both proofs are renewed. */
   get #stopBy(): number {
-    return Math.min(this.session.deadline, provenUntil(this.#keySeenAt, this.ttlMs)) - this.#stopTimeoutMs;
+    if (this.#lapsed) return Number.NEGATIVE_INFINITY;
+    const stopBy = Math.min(this.session.deadline, this.#keyProof.until) - this.#stopTimeoutMs;
+    if (this.#term === undefined || this.#etcd.clock.now() < stopBy) return stopBy;
+    this.#lapsed = true;
+    return Number.NEGATIVE_INFINITY;
   }
 
   #elect(): void {
@@ -277,9 +266,10 @@ export class Candidacy implements OwnCandidate {
       token: this.token,
       // The claim may be given up a little before the term's signal aborts.
       deadline: () => (this.#endCause === undefined ? this.#stopBy : Number.NEGATIVE_INFINITY),
-      onExpired: () => this.end("deadline"),
+      onExpired: () => this.#lapse(),
     });
     this.#term = term;
+    this.#acting.value = true;
     this.#etcd.logger.info({ election: this.line.election, token: term.token, key: this.key }, "elected");
     this.onElected(term);
     this.#resolveElected(term);
@@ -302,6 +292,12 @@ export class Candidacy implements OwnCandidate {
     const reason = new EndedError("CANDIDACY_LOST", cause, `the candidacy ended: ${cause}`);
     this.#rejectElected(reason);
     this.#ended.abort(reason);
+  }
+
+  /** The work of the term has stopped, or there was none: from now on a blocked main thread does no harm. */
+  workEnded(): void {
+    this.#acting.value = false;
+    this.#forgetKey();
   }
 
   /** Puts a new value on the same key and lease. Resolves to false if the key is gone, which ends the candidacy. */
@@ -364,105 +360,9 @@ export class Candidacy implements OwnCandidate {
   }
 
   async #delete(options: CallOptions): Promise<void> {
-    const limits = { ...options, ...this.session.attemptLimits, idempotent: true };
-    const request = { compare: [created(this.key, this.token)], success: [deleteOp(this.key)] };
-    if (!(await this.#deleteWithMark(request, limits))) {
-      await this.#etcd.call(KV.method.txn, request, limits);
-    }
+    const limits = { ...options, ...this.session.attemptLimits };
+    await deleteKey(this.#etcd, this.key, this.token, limits, this.#takeover?.mark(this.token));
     this.#released = true;
     this.#place.deleted(this.token);
-  }
-
-  /** Whether the key was deleted and marked; false where there are no marks, or etcd takes none. */
-  async #deleteWithMark(request: Deletion, limits: RequestOptions): Promise<boolean> {
-    if (this.#takeover === undefined) return false;
-    const { timeoutMs = Number.POSITIVE_INFINITY, attemptTimeoutMs = this.#etcd.attemptTimeoutMs } = limits;
-    const marked = { ...request, success: [...request.success, this.#takeover.mark(this.token)] };
-    try {
-      // A full store is told as trouble that may pass; deletions go on there, so the mark gets no more than its share.
-      const briefly = { ...limits, timeoutMs: Math.min(timeoutMs, 2 * attemptTimeoutMs) };
-      await this.#etcd.call(KV.method.txn, marked, briefly);
-      return true;
-    } catch (error) {
-      if (!refusesPuts(error)) throw error;
-      this.#etcd.logger.warn(
-        { error, key: this.key },
-        "etcd refuses a release mark: the successor will wait",
-      );
-      return false;
-    }
-  }
-}
-
-interface Deletion {
-  readonly compare: Compare[];
-  readonly success: Op[];
-}
-
-/** Whether it is the mark that etcd does not take: there is no right to it, or no space left. */
-function refusesPuts(error: unknown): boolean {
-  if (!(error instanceof EtcdError)) return false;
-  return (
-    error.code === "PERMISSION_DENIED" ||
-    error.code === "ETCD_REFUSED" ||
-    /space exceeded/.test(error.message)
-  );
-}
-
-/**
- * Sends the transaction that puts the key until it is answered. Not left to the client to repeat, for after a lost answer
- * the place must look out for what a late request may put.
- */
-async function putKey(
-  session: Session,
-  place: Place,
-  value: Uint8Array,
-  options: JoinOptions,
-): Promise<Answer<TxnResponse>> {
-  const { etcd, leaseId } = session;
-  const { timeoutMs = 10_000 } = options;
-  const range = rangeOp(byCreation(`${place.election}/`));
-  const request = {
-    compare: [created(place.key, 0n)],
-    success: [putOp(place.key, value, leaseId), range],
-    failure: [range],
-  };
-  const limit = etcd.clock.now() + timeoutMs;
-  return await whileAlive(session, options.signal, async (signal) => {
-    for (let failures = 1; ; failures++) {
-      try {
-        const left = limit - etcd.clock.now();
-        const limits = { ...session.attemptLimits, timeoutMs: left, signal };
-        return await etcd.call(KV.method.txn, request, { ...limits, idempotent: false });
-      } catch (error) {
-        if (!(error instanceof EtcdError) || error.mayHaveApplied) place.answerLost();
-        const again = error instanceof EtcdError && error.code === "ETCD_UNAVAILABLE";
-        if (!again || etcd.clock.now() >= limit) throw error;
-      }
-      // Every endpoint has its turn before the first pause.
-      const round = Math.floor(failures / etcd.endpoints.length);
-      if (round > 0) await sleep(etcd.clock, backoffMs(etcd.clock, round), signal);
-    }
-  });
-}
-
-/** Runs a request that makes sense only while the session lives; its signal aborts with the given one or the session's. */
-async function whileAlive<T>(
-  session: Session,
-  given: AbortSignal | undefined,
-  request: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  assertAlive(session);
-  const over = new LinkedSignal(given, session.signal);
-  try {
-    const answer = await request(over.signal);
-    assertAlive(session);
-    return answer;
-  } catch (error) {
-    if (isLeaseGone(error)) session.end("lease-gone");
-    session.signal.throwIfAborted();
-    throw error;
-  } finally {
-    over.release();
   }
 }

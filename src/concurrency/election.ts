@@ -2,7 +2,8 @@ import { SuccessionError } from "../errors.ts";
 import type { Bytes } from "../etcd/bytes.ts";
 import type { CallOptions } from "../etcd/etcd.ts";
 import { onAbort, unlessAborted } from "../waiting.ts";
-import { Candidacy, checkValue } from "./candidacy.ts";
+import { Candidacy } from "./candidacy.ts";
+import { checkValue } from "./naming.ts";
 import { Observer } from "./observer.ts";
 import { Place } from "./place.ts";
 import { assertAlive, type Session } from "./session.ts";
@@ -72,7 +73,8 @@ export class Election extends Observer {
     candidacy.end("resigned");
     // The end of the session takes the key along; only one that could not renew may stand for a while.
     const { endCause } = this.#session;
-    if (endCause === undefined || endCause === "deadline") await giveUp(candidacy, options);
+    if (endCause === undefined || endCause === "deadline" || endCause === "hung")
+      await giveUp(candidacy, options);
   }
 
   /** @internal Resigns from this term, and from no other that has come since on the same session. */
@@ -104,6 +106,8 @@ export class Election extends Observer {
       await place.candidacy?.release(options);
       const candidacy = await Candidacy.join(session, this.election, value, options);
       onAbort(candidacy.signal, () => {
+        // What runs under the term is told by its signal, and is the caller's to stop.
+        candidacy.workEnded();
         // Nobody else can lead while the key stands. A session that ended takes it along.
         if (candidacy.endCause !== "resigned" && session.endCause === undefined) candidacy.giveUp();
       });

@@ -1,8 +1,8 @@
 import { SuccessionError } from "../errors.ts";
 import type { CallOptions } from "../etcd/etcd.ts";
 import { onAbort, unlessAborted } from "../waiting.ts";
-import { checkElection } from "./candidacy.ts";
 import { Election } from "./election.ts";
+import { checkElection } from "./naming.ts";
 import type { Session } from "./session.ts";
 import type { Term } from "./term.ts";
 

@@ -3,8 +3,8 @@ import { KV } from "../etcd/gen/etcd_pb.ts";
 import { byCreation } from "../etcd/ops.ts";
 import { Feed } from "../feed.ts";
 import { onAbort, unlessAborted } from "../waiting.ts";
-import { checkElection } from "./candidacy.ts";
 import { type Candidate, candidate, Line } from "./line.ts";
+import { checkElection } from "./naming.ts";
 
 /** Who leads. */
 export type Leader = Candidate;

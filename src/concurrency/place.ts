@@ -1,9 +1,9 @@
 import type { Etcd } from "../etcd/etcd.ts";
-import { KV } from "../etcd/gen/etcd_pb.ts";
-import { created, deleteOp } from "../etcd/ops.ts";
 import { backoffMs, onAbort, sleep, unlessAborted } from "../waiting.ts";
 import type { Candidacy } from "./candidacy.ts";
 import { Line } from "./line.ts";
+import { candidateKey } from "./naming.ts";
+import { deleteKey } from "./own-key.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -120,7 +120,7 @@ export class Place {
       { key: this.key, token: stray.token },
       "deleting a key that a late request has put",
     );
-    this.#deleting = deleteKey(this.#session, this.key, stray.token)
+    this.#deleting = deleteStray(this.#session, this.key, stray.token)
       .then((surely) => {
         if (surely) this.deleted(stray.token);
       })
@@ -138,12 +138,11 @@ export class Place {
 }
 
 /** Deletes a key, guarded, for as long as the session lives; whether it is surely gone. Never rejects. */
-async function deleteKey(session: Session, key: string, token: bigint): Promise<boolean> {
+async function deleteStray(session: Session, key: string, token: bigint): Promise<boolean> {
   const { etcd, signal } = session;
-  const request = { compare: [created(key, token)], success: [deleteOp(key)] };
   for (let failures = 1; !signal.aborted; failures++) {
     try {
-      await etcd.call(KV.method.txn, request, { ...session.attemptLimits, signal, idempotent: true });
+      await deleteKey(etcd, key, token, { ...session.attemptLimits, signal });
       return true;
     } catch (error) {
       if (signal.aborted) break;
@@ -152,9 +151,4 @@ async function deleteKey(session: Session, key: string, token: bigint): Promise<
     }
   }
   return false;
-}
-
-/** The key of a candidate: the same as Go's `concurrency` package makes. */
-function candidateKey(election: string, leaseId: bigint): string {
-  return `${election}/${BigInt.asUintN(64, leaseId).toString(16)}`;
 }

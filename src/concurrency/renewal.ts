@@ -16,14 +16,19 @@ export interface RenewalListener {
 
 type Connection = OpenStream<MessageInitShape<typeof LeaseKeepAliveRequestSchema>>;
 
+/** How long renewal is put off while it may not be done. */
+const withheldMs = 50;
+
 /**
  * Keeps a lease alive on a stream of its own, moving to the next endpoint when one is silent or in trouble. It knows
- * no deadline: that is the session's, which must end on time even if this loop hangs.
+ * no deadline: that is the session's, which must end on time even if this loop hangs. It runs on the main thread or on
+ * the renewal thread, where it renews only for an owner that lives.
  */
 export class Renewal {
   readonly #etcd: Etcd;
   readonly #leaseId: bigint;
   readonly #listener: RenewalListener;
+  readonly #mayRenew: () => boolean;
   #ttlMs: number;
   #connection: Connection | undefined;
   /** When each request still unanswered on this stream was sent, oldest first: answers come in order. */
@@ -35,11 +40,19 @@ export class Renewal {
   #leave: () => void = () => {};
   #running = false;
 
-  constructor(etcd: Etcd, leaseId: bigint, ttlMs: number, listener: RenewalListener) {
+  /** `mayRenew` is asked before each renewal; one that it refuses is put off. */
+  constructor(
+    etcd: Etcd,
+    leaseId: bigint,
+    ttlMs: number,
+    listener: RenewalListener,
+    mayRenew: () => boolean = () => true,
+  ) {
     this.#etcd = etcd;
     this.#leaseId = leaseId;
     this.#ttlMs = ttlMs;
     this.#listener = listener;
+    this.#mayRenew = mayRenew;
   }
 
   /** Starts renewing, one period after `grantedAt`. */
@@ -64,6 +77,10 @@ export class Renewal {
   }
 
   #renew(): void {
+    if (!this.#mayRenew()) {
+      this.#wakeAt(this.#etcd.clock.now() + withheldMs);
+      return;
+    }
     this.#etcd.authorize({ attemptTimeoutMs: this.#attemptTimeoutMs() }).then(
       () => {
         if (this.#running) this.#send();

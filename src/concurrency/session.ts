@@ -7,7 +7,9 @@ import { keepAliveOnce } from "../etcd/keep-alive-once.ts";
 import { onAbort } from "../waiting.ts";
 import { attemptTimeoutMs, provenUntil } from "./deadline.ts";
 import type { Place } from "./place.ts";
-import { Renewal } from "./renewal.ts";
+import { Proof, SharedFlag } from "./proof.ts";
+import type { OnHang } from "./renewal-protocol.ts";
+import { Renewer, type WatchedKey } from "./renewer.ts";
 
 export interface SessionOptions {
   /**
@@ -20,6 +22,38 @@ export interface SessionOptions {
   readonly signal?: AbortSignal;
   /** Milliseconds to open in. @defaultValue 10000 */
   readonly timeoutMs?: number;
+  /**
+   * Whether a thread beside the main one renews the lease, so that a busy event loop does not lose it. There is one for
+   * all sessions of the process; it connects to etcd by itself. @defaultValue false
+   */
+  readonly worker?: boolean;
+  /**
+   * With `worker`: milliseconds without a turn of the event loop after which the process counts as hung and its lease is
+   * renewed no more; it then ends within a TTL. @defaultValue the TTL
+   */
+  readonly hangAfterMs?: number;
+  /**
+   * With `worker`: what to do with a process that is blocked while it leads, when its lead is about to be over. Code
+   * that blocks cannot be told to stop: `"kill"` ends the process by SIGKILL in time. @defaultValue "report"
+   */
+  readonly onHang?: OnHang;
+}
+
+/** Anything shorter is within what garbage collection and a busy machine do to a healthy process. */
+const leastHangAfterMs = 250;
+
+/** Throws `BAD_OPTION` unless they fit together. */
+export function checkHang({ worker, hangAfterMs, onHang }: SessionOptions): void {
+  if (worker !== undefined && typeof worker !== "boolean") throw badOption("worker", "true or false", worker);
+  if (hangAfterMs !== undefined && !(Number.isFinite(hangAfterMs) && hangAfterMs >= leastHangAfterMs)) {
+    throw badOption("hangAfterMs", `a number of milliseconds, ${leastHangAfterMs} or more`, hangAfterMs);
+  }
+  if (onHang !== undefined && onHang !== "kill" && onHang !== "report") {
+    throw badOption("onHang", '"kill" or "report"', onHang);
+  }
+  if (onHang === "kill" && worker !== true) {
+    throw badOption("onHang", '"report" without a worker thread, which alone can kill', onHang);
+  }
 }
 
 /** The largest TTL that etcd grants. */
@@ -45,28 +79,43 @@ export class Session implements AsyncDisposable {
   readonly places: Map<string, Place> = new Map();
   readonly #clock: Clock;
   readonly #ended = new AbortController();
-  readonly #renewal: Renewal;
+  readonly #proof: Proof;
+  readonly #hung = new SharedFlag();
+  readonly #renewer: Renewer;
   readonly #forgets: (() => void)[] = [];
   #ttlMs: number;
-  #deadline: number;
   #cancelExpiry: CancelTimer = () => {};
   #endCause: Cause | undefined;
   #revoking: Promise<void> | undefined;
   #keepKeysOnLoss = false;
 
-  private constructor(etcd: Etcd, leaseId: bigint, ttlMs: number, sentAt: number) {
+  private constructor(etcd: Etcd, leaseId: bigint, ttlMs: number, sentAt: number, options: SessionOptions) {
     this.etcd = etcd;
     this.leaseId = leaseId;
     this.#clock = etcd.clock;
     this.#ttlMs = ttlMs;
-    this.#deadline = provenUntil(sentAt, ttlMs);
-    this.#renewal = new Renewal(etcd, leaseId, ttlMs, {
-      renewed: (at, ttl) => this.#renewed(at, ttl),
-      gone: () => this.end("lease-gone"),
+    this.#proof = Proof.until(provenUntil(sentAt, ttlMs));
+    const { worker = false, hangAfterMs = ttlMs, onHang = "report" } = options;
+    this.#renewer = new Renewer({
+      ...{
+        etcd,
+        leaseId,
+        ttlMs,
+        renewedAt: sentAt,
+        proof: this.#proof,
+        hung: this.#hung,
+        hangAfterMs,
+        onHang,
+      },
+      connection: worker ? etcd.connection : undefined,
+      listener: {
+        renewed: (at, ttl) => this.#renewed(at, ttl),
+        gone: () => this.end("lease-gone"),
+        restored: () => this.end("store-restored"),
+      },
     });
     // Many elections on one session are no leak.
     setMaxListeners(0, this.#ended.signal);
-    this.#renewal.start(sentAt);
     this.#watchDeadline();
     this.#forgets.push(etcd.onRestored(() => this.end("store-restored")));
     this.#forgets.push(onAbort(etcd.closedSignal, () => this.end("closed")));
@@ -79,6 +128,7 @@ export class Session implements AsyncDisposable {
   static async open(etcd: Etcd, options: SessionOptions = {}): Promise<Session> {
     const { ttlSeconds = 10, leaseId, signal, timeoutMs = 10_000 } = options;
     checkTtlSeconds(ttlSeconds);
+    checkHang(options);
     signal?.throwIfAborted();
     const limits = {
       timeoutMs,
@@ -87,8 +137,8 @@ export class Session implements AsyncDisposable {
     const call = signal === undefined ? limits : { ...limits, signal };
     const session =
       leaseId === undefined
-        ? await Session.#granted(etcd, ttlSeconds, call)
-        : await Session.#adopted(etcd, leaseId, call);
+        ? await Session.#granted(etcd, ttlSeconds, call, options)
+        : await Session.#adopted(etcd, leaseId, call, options);
     if (signal?.aborted !== true && session.remainingMs > 0) return session;
     // Aborted in the last moment, or the answer took as long as the lease lives.
     session.checkDeadline();
@@ -98,14 +148,24 @@ export class Session implements AsyncDisposable {
     throw session.signal.reason;
   }
 
-  static async #granted(etcd: Etcd, ttlSeconds: number, options: CallOptions): Promise<Session> {
-    const { response, sentAt } = await etcd.grant(ttlSeconds, options);
-    return new Session(etcd, response.ID, Number(response.TTL) * 1_000, sentAt);
+  static async #granted(
+    etcd: Etcd,
+    ttlSeconds: number,
+    call: CallOptions,
+    options: SessionOptions,
+  ): Promise<Session> {
+    const { response, sentAt } = await etcd.grant(ttlSeconds, call);
+    return new Session(etcd, response.ID, Number(response.TTL) * 1_000, sentAt, options);
   }
 
-  static async #adopted(etcd: Etcd, leaseId: bigint, options: CallOptions): Promise<Session> {
-    const { ttlSeconds, sentAt } = await keepAliveOnce(etcd, leaseId, options);
-    return new Session(etcd, leaseId, ttlSeconds * 1_000, sentAt);
+  static async #adopted(
+    etcd: Etcd,
+    leaseId: bigint,
+    call: CallOptions,
+    options: SessionOptions,
+  ): Promise<Session> {
+    const { ttlSeconds, sentAt } = await keepAliveOnce(etcd, leaseId, call);
+    return new Session(etcd, leaseId, ttlSeconds * 1_000, sentAt, options);
   }
 
   /** Seconds of life that etcd granted. */
@@ -120,8 +180,8 @@ export class Session implements AsyncDisposable {
 
   /** Milliseconds for which the lease is still proven to live, computed now; 0 once the session has ended. */
   get remainingMs(): number {
-    if (this.#endCause !== undefined) return 0;
-    return Math.max(0, this.#deadline - this.#clock.now());
+    const now = this.#clock.now();
+    return this.#endCause !== undefined || this.#proof.passed(now) ? 0 : this.#proof.until - now;
   }
 
   /**
@@ -130,12 +190,12 @@ export class Session implements AsyncDisposable {
    */
   get protectedMs(): number {
     if (this.#endCause !== undefined && this.#endCause !== "closed") return 0;
-    return Math.max(0, this.#deadline - this.#clock.now());
+    return Math.max(0, this.#proof.until - this.#clock.now());
   }
 
   /** @internal The instant until which the lease is proven. */
   get deadline(): number {
-    return this.#endCause === undefined ? this.#deadline : Number.NEGATIVE_INFINITY;
+    return this.#endCause === undefined ? this.#proof.until : Number.NEGATIVE_INFINITY;
   }
 
   /** @internal How long one endpoint has for an answer that this session's deadline may depend on. */
@@ -181,18 +241,28 @@ export class Session implements AsyncDisposable {
     if (this.#endCause !== undefined) return;
     this.#endCause = cause;
     this.#cancelExpiry();
-    this.#renewal.stop();
+    this.#renewer.stop();
     for (const forget of this.#forgets) forget();
     this.etcd.logger.info({ leaseId: this.leaseId.toString(16), cause }, "session ended");
     const message = cause === "closed" ? "the session was closed" : `the session is lost: ${cause}`;
     this.#ended.abort(new EndedError("SESSION_LOST", cause, message));
-    const leftBehind = cause === "deadline" || cause === "store-restored";
+    const leftBehind = cause === "deadline" || cause === "hung" || cause === "store-restored";
     if (leftBehind && !this.#keepKeysOnLoss) void this.revoke();
   }
 
   /** @internal No more renewals: the deadline will end the session. For an owner whose work does not stop in time. */
   stopRenewing(): void {
-    this.#renewal.stop();
+    this.#renewer.stop();
+  }
+
+  /** @internal Has the renewal thread, if there is one, look at a key while the main thread is blocked. */
+  watchKey(key: WatchedKey): () => void {
+    return this.#renewer.watch(key);
+  }
+
+  /** @internal Why what is not proven any more is over: also where a timer is earlier than the message that tells. */
+  get lapse(): Cause {
+    return this.#proof.loss ?? (this.#hung.value ? "hung" : "deadline");
   }
 
   /** @internal The owner revokes, when its work has stopped; the session itself does not when it is lost. */
@@ -228,17 +298,17 @@ export class Session implements AsyncDisposable {
     for (const { candidacy } of this.places.values()) candidacy?.checkDeadline();
     if (this.#endCause !== undefined) return;
     this.#ttlMs = ttlMs;
-    this.#deadline = Math.max(this.#deadline, provenUntil(sentAt, ttlMs));
+    this.#proof.renew(provenUntil(sentAt, ttlMs), this.#clock.now());
     for (const { candidacy } of [...this.places.values()]) candidacy?.proofMoved();
   }
 
   /** @internal Ends the session if its deadline has passed, whether or not its timer has fired. */
   checkDeadline(): void {
-    if (this.#clock.now() >= this.#deadline) this.end("deadline");
+    if (this.#endCause === undefined && this.#proof.passed(this.#clock.now())) this.end(this.lapse);
   }
 
   #watchDeadline(): void {
-    this.#cancelExpiry = this.#clock.at(this.#deadline, () => {
+    this.#cancelExpiry = this.#clock.at(this.#proof.until, () => {
       this.checkDeadline();
       if (this.#endCause === undefined) this.#watchDeadline();
     });

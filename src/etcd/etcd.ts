@@ -83,6 +83,9 @@ export interface EtcdOptions {
   readonly connect?: Connect;
 }
 
+/** All that another thread needs to connect by itself. */
+export type Connection = Pick<EtcdOptions, "endpoints" | "tls" | "user" | "password" | "attemptTimeoutMs">;
+
 /** What to read, beside the key. */
 export interface RangeOptions extends CallOptions, KeyRangeOptions {
   /** How many keys at most; 0 for all. @defaultValue 0 */
@@ -132,6 +135,7 @@ export class Etcd implements AsyncDisposable {
   readonly attemptTimeoutMs: number;
   readonly #requests: Requests;
   readonly #watcher: Watcher;
+  readonly #connection: Connection | undefined;
 
   /** Throws `BAD_OPTION`, also for TLS files that cannot be read. */
   constructor(options: EtcdOptions) {
@@ -150,6 +154,7 @@ export class Etcd implements AsyncDisposable {
     this.clock = clock;
     this.logger = guarded(logger);
     this.attemptTimeoutMs = attemptTimeoutMs;
+    this.#connection = connectionOf(options, clock);
     const pool = new Pool(parsed, options.connect ?? byGrpc, clock);
     this.#requests = new Requests({ pool, clock, logger: this.logger, attemptTimeoutMs, user });
     this.#watcher = new Watcher(this);
@@ -299,6 +304,14 @@ export class Etcd implements AsyncDisposable {
     return this.#requests.closedSignal;
   }
 
+  /**
+   * @internal How another thread connects to the same cluster; undefined where it cannot, for time or the way to etcd
+   * is the caller's own.
+   */
+  get connection(): Connection | undefined {
+    return this.#connection;
+  }
+
   /** @internal A watcher with a stream of its own, which no other watch can hold up. */
   openWatcher(): Watcher {
     return new Watcher(this);
@@ -391,6 +404,17 @@ export interface OpenStream<I> extends Stream<I> {
   stalled(): void;
   /** `move` is called when this endpoint has fallen silent while another one answers. */
   onMove(move: () => void): () => void;
+}
+
+function connectionOf(options: EtcdOptions, clock: Clock): Connection | undefined {
+  if (clock !== systemClock || options.connect !== undefined) return undefined;
+  const { endpoints, tls, user, password, attemptTimeoutMs } = options;
+  return {
+    endpoints: [...endpoints],
+    ...(tls === undefined ? {} : { tls: { ...tls } }),
+    ...(user === undefined || password === undefined ? {} : { user, password }),
+    ...(attemptTimeoutMs === undefined ? {} : { attemptTimeoutMs }),
+  };
 }
 
 function userOf({ user, password }: EtcdOptions): User | undefined {

@@ -1,5 +1,6 @@
-import { checkElection, checkValue } from "../concurrency/candidacy.ts";
-import { checkTtlSeconds } from "../concurrency/session.ts";
+import { checkElection, checkValue } from "../concurrency/naming.ts";
+import type { OnHang } from "../concurrency/renewal-protocol.ts";
+import { checkHang, checkTtlSeconds, type SessionOptions } from "../concurrency/session.ts";
 import { checkTakeoverDelayMs, leastTakeoverDelayMs, type TakeoverOptions } from "../concurrency/takeover.ts";
 import type { Term } from "../concurrency/term.ts";
 import { badOption } from "../errors.ts";
@@ -47,6 +48,22 @@ export interface MemberSettings {
    * @defaultValue 0
    */
   readonly takeoverDelayMs?: number;
+  /**
+   * Whether a thread beside the main one keeps the member's lease and key proven, so that a busy event loop does not lose
+   * the lead. There is one for all members and sessions of the process. @defaultValue true
+   */
+  readonly worker?: boolean;
+  /**
+   * Milliseconds without a turn of the event loop after which the process counts as hung: it is kept leader no longer, and
+   * is replaced within a TTL from then. Not with `worker: false`. @defaultValue the TTL
+   */
+  readonly hangAfterMs?: number;
+  /**
+   * What to do with a process whose event loop is blocked while it leads, when the lead is about to be over: `"kill"`
+   * ends it by SIGKILL in time, for nothing else stops code that blocks. Not with `worker: false`.
+   * @defaultValue "report"
+   */
+  readonly onHang?: OnHang;
   /** What to do after the lead or the place in line was lost against our will; exits with 1. @defaultValue "rejoin" */
   readonly onLost?: "rejoin" | "exit";
   /**
@@ -76,6 +93,8 @@ export interface CheckedSettings {
   readonly stopTimeoutMs: (ttlMs: number) => number;
   /** How to take over, for the TTL that etcd granted. */
   readonly takeover: (ttlMs: number) => TakeoverOptions | undefined;
+  /** What the member's sessions are opened with. */
+  readonly hang: Pick<SessionOptions, "worker" | "hangAfterMs" | "onHang">;
   readonly onLost: "rejoin" | "exit";
   readonly onOverrun: "exit" | "report";
   readonly metaPrefix: string;
@@ -97,6 +116,7 @@ const knownFields: Readonly<Record<keyof MemberSettings | keyof EtcdOptions | "e
     signal: true,
   },
   ...{ timeoutMs: true, etcd: true, endpoints: true, tls: true, user: true, password: true },
+  ...{ worker: true, hangAfterMs: true, onHang: true },
   ...{ attemptTimeoutMs: true, clock: true, connect: true },
 };
 
@@ -129,6 +149,7 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
     throw badOption("stopTimeoutMs", rule, stopTimeoutMs);
   }
   checkTakeoverDelayMs(takeoverDelayMs, ttlSeconds);
+  const hang = hangSettings(options);
   if (timeoutMs !== undefined) checkTimeoutMs(timeoutMs);
   checkChoice("onLost", onLost, ["rejoin", "exit"]);
   checkChoice("onOverrun", onOverrun, ["exit", "report"]);
@@ -149,7 +170,7 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
     throw badOption("election", rule, election);
   }
   return {
-    ...{ election, id, value, ttlSeconds, onLost, onOverrun, metaPrefix, prepare, lead },
+    ...{ election, id, value, ttlSeconds, hang, onLost, onOverrun, metaPrefix, prepare, lead },
     stopTimeoutMs: (ttlMs) => Math.min(stopTimeoutMs ?? ttlMs / 10, ttlMs / 2),
     takeover: (ttlMs) => {
       if (takeoverDelayMs === 0) return undefined;
@@ -159,6 +180,16 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
     },
     details: { ...(address === undefined ? {} : { address }), ...(zone === undefined ? {} : { zone }) },
   };
+}
+
+function hangSettings({ worker = true, hangAfterMs, onHang }: MemberSettings): CheckedSettings["hang"] {
+  const hang = {
+    worker,
+    ...(hangAfterMs === undefined ? {} : { hangAfterMs }),
+    ...(onHang === undefined ? {} : { onHang }),
+  };
+  checkHang(hang);
+  return hang;
 }
 
 /** Throws `BAD_OPTION` unless it can be a time limit. */

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { causes } from "../errors.ts";
-import { next, outside, type Phase, type PhaseEvent } from "./phase.ts";
+import { next, outside, type Phase, type PhaseEvent, phases } from "./phase.ts";
 
 const waiting: Phase = { at: "waiting", position: 1 };
 const promoting: Phase = { at: "promoting", token: 7n };
@@ -52,6 +52,7 @@ describe("a member's phase", () => {
         let mayLead = false;
         for (const each of events) {
           phase = next(phase, each);
+          expect(phases).toContain(phase.at);
           if (each.on === "elected" && phase.at === "promoting") mayLead = true;
           if (each.on === "lost") mayLead = false;
           if (phase.at === "leading") expect(mayLead).toBe(true);

@@ -32,8 +32,10 @@ export type PhaseEvent =
   /** The work has stopped. */
   | { readonly on: "released" };
 
-/** Where a member is in its life. */
-export type PhaseName = Phase["at"];
+/** Where a member is in its life: every value that there is. */
+export const phases = ["outside", "waiting", "promoting", "leading", "demoting"] as const;
+
+export type PhaseName = (typeof phases)[number];
 
 export const outside: Phase = { at: "outside" };
 

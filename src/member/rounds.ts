@@ -133,7 +133,8 @@ export class Rounds {
   async #open(): Promise<Session> {
     const { etcd, settings, returns, left } = this.#options;
     const late = new AbortController();
-    const opening = Session.open(etcd, { ttlSeconds: settings.ttlSeconds, signal: late.signal });
+    const { ttlSeconds, hang } = settings;
+    const opening = Session.open(etcd, { ttlSeconds, ...hang, signal: late.signal });
     let session: Session;
     try {
       session = await unlessAborted(opening, left);
@@ -174,6 +175,7 @@ export class Rounds {
     else candidacy.start();
     const cause = await ended(candidacy);
     await this.#stop(work, candidacy.session, cause, stopTimeoutMs);
+    candidacy.workEnded();
     return cause;
   }
 
@@ -184,7 +186,8 @@ export class Rounds {
   async #stop(work: Work, session: Session, cause: Cause, stopTimeoutMs: number): Promise<void> {
     const { logger } = this.#options;
     // Where a timer was late, because the thread was blocked or the machine slept, less of the budget is left.
-    const budgetMs = cause === "deadline" ? Math.min(stopTimeoutMs, session.remainingMs) : stopTimeoutMs;
+    const late = cause === "deadline" || cause === "hung";
+    const budgetMs = late ? Math.min(stopTimeoutMs, session.remainingMs) : stopTimeoutMs;
     if (await work.settledWithin(budgetMs)) return;
     session.stopRenewing();
     // A key that etcd took away protects nobody any more.
