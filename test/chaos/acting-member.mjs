@@ -3,7 +3,8 @@
  * it asks the term before every act. Each act goes to the file LEDGER at once, so that the record outlives a SIGKILL;
  * every state goes to standard output. Instants are milliseconds of the host's monotonic clock, one for all processes.
  *
- * On standard input it takes `block MS`: it then holds the event loop, and goes on acting as long as the term stands.
+ * On standard input it takes `join`; `block MS`: it then holds the event loop, and goes on acting as long as the term
+ * stands; `hang MS`: the same without asking the term, as code does that hangs.
  */
 import { once } from "node:events";
 import { openSync, writeSync } from "node:fs";
@@ -21,11 +22,15 @@ const logger = { debug() {}, info() {}, warn, error: warn };
 
 let current;
 
+function record(term, at) {
+  writeSync(ledger, `${term.token} ${at}\n`);
+}
+
 function act(term) {
   // Taken before asking: what still stands when asked stood at this instant.
   const at = now();
   if (term.signal.aborted || term.remainingMs <= 0) return false;
-  writeSync(ledger, `${term.token} ${at}\n`);
+  record(term, at);
   return true;
 }
 
@@ -35,18 +40,25 @@ async function lead(term) {
   if (!term.signal.aborted) await once(term.signal, "abort");
 }
 
-createInterface(process.stdin).on("line", (line) => {
-  const [command, ms] = line.split(" ");
-  if (command !== "block") return;
-  const until = now() + Number(ms);
+function block(ms, each) {
+  const until = now() + ms;
   for (let next = now(); next < until; next += stepMs) {
-    if (current !== undefined) act(current);
+    if (current !== undefined) each(current);
     while (now() < next);
   }
-});
+}
 
-const member = await Member.join({ ...JSON.parse(process.env.OPTIONS), lead, logger });
-for await (const { role, phase, leader, term, cause } of member.changes()) {
-  const state = { at: now(), role, phase, leader: leader?.id, token: term?.token, cause };
-  process.stdout.write(`${JSON.stringify(state, shown)}\n`);
+async function join() {
+  const member = await Member.join({ ...JSON.parse(process.env.OPTIONS), lead, logger });
+  for await (const { role, phase, leader, term, cause } of member.changes()) {
+    const state = { at: now(), role, phase, leader: leader?.id, token: term?.token, cause };
+    process.stdout.write(`${JSON.stringify(state, shown)}\n`);
+  }
+}
+
+for await (const line of createInterface(process.stdin)) {
+  const [command, ms] = line.split(" ");
+  if (command === "join") void join();
+  if (command === "block") block(Number(ms), act);
+  if (command === "hang") block(Number(ms), (term) => record(term, now()));
 }

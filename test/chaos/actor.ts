@@ -13,7 +13,7 @@ import { TcpProxy } from "../support/tcp-proxy.ts";
 export const now = (): number => Number(process.hrtime.bigint() / 1_000n) / 1_000;
 
 const program = fileURLToPath(new URL("acting-member.mjs", import.meta.url));
-const joinsWithinMs = 20_000;
+const joinsWithinMs = 30_000;
 
 /** What a member says of itself when something changes. */
 export interface State {
@@ -52,19 +52,11 @@ export class Actor {
   #earlier: readonly State[] = [];
   #alive = true;
 
-  /** Resolves when the member's key exists. */
+  /** Starts the process, which joins when told to. */
   static async start(options: ActorOptions): Promise<Actor> {
     const { endpoints, proxied = true } = options;
     const targets = proxied ? endpoints : [];
-    const proxies = await Promise.all(targets.map((target) => TcpProxy.start({ target })));
-    const actor = new Actor(options, proxies);
-    try {
-      await actor.joined();
-      return actor;
-    } catch (error) {
-      await actor.close();
-      throw error;
-    }
+    return new Actor(options, await Promise.all(targets.map((target) => TcpProxy.start({ target }))));
   }
 
   private constructor(options: ActorOptions, proxies: readonly TcpProxy[]) {
@@ -75,8 +67,9 @@ export class Actor {
     this.#child = this.#spawn();
   }
 
-  /** Resolves when the running process has a key for the first time. */
-  async joined(): Promise<void> {
+  /** Resolves when the member's key exists. */
+  async join(): Promise<void> {
+    this.#child.write("join\n");
     await this.#child.waitFor("{", joinsWithinMs);
   }
 
@@ -134,7 +127,7 @@ export class Actor {
     this.#earlier = this.states;
     this.#child = this.#spawn();
     this.#alive = true;
-    await this.joined();
+    await this.join();
   }
 
   async stop(): Promise<void> {
@@ -145,9 +138,20 @@ export class Actor {
     this.#child.cont();
   }
 
-  /** Holds its event loop for so long. */
+  /** Holds its event loop for so long; it goes on asking its term before it acts. */
   block(ms: number): void {
     this.#child.write(`block ${ms}\n`);
+  }
+
+  /** Holds its event loop for so long and acts without asking. */
+  hang(ms: number): void {
+    this.#child.write(`hang ${ms}\n`);
+  }
+
+  /** Resolves when the process has been ended by somebody else. */
+  async ended(): Promise<void> {
+    await this.#child.exit;
+    this.#alive = false;
   }
 
   async close(): Promise<void> {

@@ -16,10 +16,14 @@ export interface Fault<World> {
   readonly heal?: (world: World, victim: Actor, scene: Scene) => unknown;
   /** How long it lasts. @defaultValue 0 */
   readonly lastsMs?: number;
-  /** How long nobody may lead. @defaultValue what a leader's end without a word costs */
+  /** Nobody can lead while it lasts. */
+  readonly silencesEtcd?: boolean;
+  /** How long nobody may lead, beside that. @defaultValue what a leader's end without a word costs */
   readonly leaderlessMs?: number;
   /** How long after it everybody is back in line. @defaultValue the TTL and 5 s */
   readonly settlesMs?: number;
+  /** It costs nobody the lead. */
+  readonly costsNoLead?: boolean;
   /** Endings of terms which etcd itself brought about, by removing the key. */
   readonly excuses?: readonly Cause[];
   /** The store goes back, so that tokens may begin anew. */
@@ -42,6 +46,7 @@ export async function play<World>(
   await fault.strike(world, victim, scene);
   await setTimeout(lastsMs);
   await fault.heal?.(world, victim, scene);
+  const awayMs = fault.silencesEtcd === true ? now() - from : 0;
   let settledMs: number;
   try {
     settledMs = await scene.settled(settlesMs);
@@ -49,7 +54,8 @@ export async function play<World>(
     throw new Error(`not all is well ${settlesMs} ms after the fault\n${told(scene)}`, { cause: error });
   }
   const { complaints, excused, ...verdict } = judge({
-    ...{ spells: scene.spells, endings: scene.endings, from, to: now(), leaderlessMs },
+    ...{ spells: scene.spells, endings: scene.endings, from, to: now() },
+    leaderlessMs: awayMs + leaderlessMs,
     ...{ excuses: fault.excuses ?? [], excusedMs: scene.ttlMs },
     restoredAt: fault.restores === true ? from : undefined,
   });
@@ -61,6 +67,7 @@ export async function play<World>(
     `${fault.name}: leaderless ${verdict.leaderlessMs.toFixed(0)} ms, well after ${settledMs.toFixed(0)} ms`,
   );
   expect(complaints, told(scene)).toEqual([]);
+  if (fault.costsNoLead === true) expect(scene.spells, told(scene)).toHaveLength(1);
 }
 
 /** A figure for the report of the run. */

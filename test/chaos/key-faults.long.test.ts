@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, test } from "vitest";
 import type { EtcdCluster } from "../support/etcd-server.ts";
 import type { Actor } from "./actor.ts";
 import { type Fault, play } from "./fault.ts";
-import { Scene } from "./scene.ts";
+import { Scene, sceneWithinMs } from "./scene.ts";
 import { cast, type Position, stages } from "./stages.ts";
 
 const ttlSeconds = 2;
@@ -56,20 +56,28 @@ describe.each(stages)("on %s", (_title, stage) => {
   let elections = 0;
   beforeAll(async () => {
     cluster = await stage.start();
-  });
+  }, sceneWithinMs);
   afterAll(() => cluster?.close());
 
-  test.each(cast(faults))("%s", async (_played, fault, at) => {
-    const { endpoints } = cluster;
-    await using scene = await Scene.open({ endpoints, election: `/key/${++elections}`, ttlSeconds });
-    await play(fault, undefined, scene, scene.actors[at] as Actor);
-  });
+  test.each(cast(faults))(
+    "%s",
+    async (_played, fault, at) => {
+      const { endpoints } = cluster;
+      await using scene = await Scene.open({ endpoints, election: `/key/${++elections}`, ttlSeconds });
+      await play(fault, undefined, scene, scene.actors[at] as Actor);
+    },
+    sceneWithinMs,
+  );
 
-  test.each(cast(delayed))("%s, with takeoverDelayMs: never two", async (_played, fault, at) => {
-    const { endpoints } = cluster;
-    const settings = { takeoverDelayMs: ttlSeconds * 1_000 };
-    const election = `/delayed/${++elections}`;
-    await using scene = await Scene.open({ endpoints, election, ttlSeconds, settings });
-    await play(fault, undefined, scene, scene.actors[at] as Actor);
-  });
+  test.each(cast(delayed))(
+    "%s, with takeoverDelayMs: never two",
+    async (_played, fault, at) => {
+      const { endpoints } = cluster;
+      const settings = { takeoverDelayMs: ttlSeconds * 1_000 };
+      const election = `/delayed/${++elections}`;
+      await using scene = await Scene.open({ endpoints, election, ttlSeconds, settings });
+      await play(fault, undefined, scene, scene.actors[at] as Actor);
+    },
+    sceneWithinMs,
+  );
 });

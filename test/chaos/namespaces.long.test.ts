@@ -3,7 +3,7 @@ import { realEtcds } from "../support/etcd-binaries.ts";
 import type { Actor } from "./actor.ts";
 import { type Fault, play, say } from "./fault.ts";
 import { Namespaces, whyNoNamespaces } from "./namespaces.ts";
-import { ids, Scene } from "./scene.ts";
+import { ids, Scene, sceneWithinMs } from "./scene.ts";
 import { cast, type Position } from "./stages.ts";
 
 /** Three TTLs. */
@@ -38,11 +38,15 @@ describe.skipIf(binaries.length === 0).each(binaries)("in namespaces, on etcd %s
   });
   afterAll(() => namespaces?.close());
 
-  test.each(cast(faults))("%s", async (_played, fault, at) => {
-    const placeOf = (id: string): ReturnType<Namespaces["placeOf"]> => namespaces.placeOf(id);
-    const endpoints = [namespaces.endpoint];
-    const election = `/namespaces/${++elections}`;
-    await using scene = await Scene.open({ endpoints, election, placeOf, proxied: false });
-    await play(fault, namespaces, scene, scene.actors[at] as Actor);
-  });
+  test.each(cast(faults))(
+    "%s",
+    async (_played, fault, at) => {
+      const placeOf = (id: string): ReturnType<Namespaces["placeOf"]> => namespaces.placeOf(id);
+      const endpoints = [namespaces.endpoint];
+      const election = `/namespaces/${++elections}`;
+      await using scene = await Scene.open({ endpoints, election, placeOf, proxied: false });
+      await play(fault, namespaces, scene, scene.actors[at] as Actor);
+    },
+    sceneWithinMs,
+  );
 });

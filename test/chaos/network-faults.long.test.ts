@@ -3,7 +3,7 @@ import type { EtcdCluster } from "../support/etcd-server.ts";
 import type { TcpProxy } from "../support/tcp-proxy.ts";
 import type { Actor } from "./actor.ts";
 import { type Fault, play } from "./fault.ts";
-import { Scene } from "./scene.ts";
+import { Scene, sceneWithinMs } from "./scene.ts";
 import { cast, type Position, stages } from "./stages.ts";
 
 /** Three TTLs. */
@@ -75,12 +75,16 @@ describe.each(stages)("on %s", (_title, stage) => {
   let elections = 0;
   beforeAll(async () => {
     cluster = await stage.start();
-  });
+  }, sceneWithinMs);
   afterAll(() => cluster?.close());
 
-  test.each(cast(faults))("%s", async (_played, fault, at) => {
-    const { endpoints } = cluster;
-    await using scene = await Scene.open({ endpoints, election: `/network/${++elections}` });
-    await play(fault, undefined, scene, scene.actors[at] as Actor);
-  });
+  test.each(cast(faults))(
+    "%s",
+    async (_played, fault, at) => {
+      const { endpoints } = cluster;
+      await using scene = await Scene.open({ endpoints, election: `/network/${++elections}` });
+      await play(fault, undefined, scene, scene.actors[at] as Actor);
+    },
+    sceneWithinMs,
+  );
 });

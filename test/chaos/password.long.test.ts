@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, test } from "vitest";
 import type { EtcdCluster } from "../support/etcd-server.ts";
 import type { Actor } from "./actor.ts";
 import { type Fault, play } from "./fault.ts";
-import { Scene } from "./scene.ts";
+import { Scene, sceneWithinMs } from "./scene.ts";
 import { cast, stages } from "./stages.ts";
 
 const password = "the-right-one";
@@ -56,17 +56,21 @@ describe.each(stages)("on %s with passwords", (_title, stage) => {
   });
   afterAll(() => cluster?.close());
 
-  test.each(cast(faults))("%s", async (_played, fault, at) => {
-    const { endpoints } = cluster;
-    const settingsOf = (id: string): object => ({ user: id, password });
-    const election = `/password/${++elections}`;
-    await using scene = await Scene.open({
-      endpoints,
-      election,
-      settingsOf,
-      credentials: root,
-      proxied: false,
-    });
-    await play(fault, cluster, scene, scene.actors[at] as Actor);
-  });
+  test.each(cast(faults))(
+    "%s",
+    async (_played, fault, at) => {
+      const { endpoints } = cluster;
+      const settingsOf = (id: string): object => ({ user: id, password });
+      const election = `/password/${++elections}`;
+      await using scene = await Scene.open({
+        endpoints,
+        election,
+        settingsOf,
+        credentials: root,
+        proxied: false,
+      });
+      await play(fault, cluster, scene, scene.actors[at] as Actor);
+    },
+    sceneWithinMs,
+  );
 });

@@ -2,13 +2,11 @@ import { afterAll, beforeAll, describe, test } from "vitest";
 import type { EtcdCluster, EtcdServer } from "../support/etcd-server.ts";
 import type { Actor } from "./actor.ts";
 import { type Fault, play } from "./fault.ts";
-import { Scene } from "./scene.ts";
+import { Scene, sceneWithinMs } from "./scene.ts";
 import { Snapshot } from "./snapshot.ts";
 import { stages } from "./stages.ts";
 
 const ttlMs = 2_000;
-/** Starting etcd again and electing a raft leader, on a busy machine. */
-const returnMs = 8_000;
 
 /** etcd, and what has to be kept from one step of a fault to the next. */
 interface Store {
@@ -61,8 +59,9 @@ const restored = (sameId: boolean): Fault<Store> => ({
     await scene.settled(ttlMs + 5_000);
   },
   strike: async ({ cluster, snapshot }) => await snapshot?.restore(cluster, { sameId }),
-  leaderlessMs: returnMs + ttlMs + 5_000,
-  settlesMs: returnMs,
+  silencesEtcd: true,
+  leaderlessMs: 2 * ttlMs + 3_000,
+  settlesMs: 2 * ttlMs + 5_000,
   excuses: ["lease-gone", "key-gone", "store-restored"],
   restores: true,
 });
@@ -76,7 +75,7 @@ const ofStore: readonly Fault<Store>[] = [
       await Promise.all(store.victims.map((victim) => victim.kill()));
     },
     lastsMs: 2 * ttlMs,
-    leaderlessMs: 2 * ttlMs + returnMs + ttlMs,
+    silencesEtcd: true,
     heal: restart,
   },
   {
@@ -84,7 +83,7 @@ const ofStore: readonly Fault<Store>[] = [
     strike: async ({ cluster: { members } }) => {
       for (const member of members) await member.restart();
     },
-    leaderlessMs: returnMs,
+    silencesEtcd: true,
   },
   restored(true),
   restored(false),
@@ -107,6 +106,6 @@ describe.each(stages)("on %s", (_title, stage) => {
       await using scene = await Scene.open({ endpoints, election: `/store/${++elections}`, proxied: false });
       await play(fault, { cluster }, scene, scene.actors[0] as Actor);
     },
-    60_000,
+    sceneWithinMs,
   );
 });
