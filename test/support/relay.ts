@@ -160,5 +160,11 @@ function reset(socket: Socket): void {
 }
 
 function whenClosed(socket: Socket): Promise<void> {
-  return new Promise((resolve) => socket.once("close", () => resolve()));
+  return new Promise((resolve) => {
+    socket.once("close", () => resolve());
+    // A reset that fails, as while the end is still being sent to a peer that is gone, is the last that Node.js tells.
+    socket.on("error", ({ syscall }: NodeJS.ErrnoException) => {
+      if (syscall === "reset") resolve();
+    });
+  });
 }
