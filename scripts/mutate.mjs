@@ -37,6 +37,7 @@ try {
 }
 
 async function main() {
+  const startedAt = Date.now();
   const unbroken = await judge({ name: "nothing", edits: [] }, 0);
   if (unbroken.violation !== undefined) {
     console.log(
@@ -58,7 +59,8 @@ async function main() {
   };
   await Promise.all(Array.from({ length: Number(values.jobs) }, work));
   for (const name of survivors) console.log(`FAILED: ${name}: survived ${values.seeds} seeds`);
-  console.log(`${chosen.length - survivors.length} of ${chosen.length} mutations caught`);
+  const seconds = Math.round((Date.now() - startedAt) / 1_000);
+  console.log(`${chosen.length - survivors.length} of ${chosen.length} mutations caught, in ${seconds} s`);
   return survivors.length > 0 ? 1 : 0;
 }
 
