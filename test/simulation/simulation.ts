@@ -258,8 +258,8 @@ export class Simulation {
     return {
       seed: scenario.seed,
       violation: this.#violation,
-      terms: this.rules.terms,
-      failovers: this.rules.failovers,
+      terms: this.rules.works.terms,
+      failovers: this.rules.works.failovers,
       faults: this.#faults,
       events: this.#events,
       excused: this.rules.excused,
@@ -383,7 +383,7 @@ export class Simulation {
       if (program.listeners > 8)
         this.violation("listeners", `${id} has ${program.listeners} listeners at the end`);
       // Work that hangs or ignores its signal is left behind, and all that is of the user's.
-      const works = [...this.rules.works].some((work) => work.program === program);
+      const works = [...this.rules.works.underWay].some((work) => work.program === program);
       if (program.left && !works && (timers > 0 || program.underWay > 0)) {
         this.violation(
           "left-behind",
