@@ -10,6 +10,7 @@ import { detailsKey, putDetails } from "./details.ts";
 import type { CheckedSettings } from "./options.ts";
 import type { PhaseEvent } from "./phase.ts";
 import type { Returns } from "./returns.ts";
+import { namingTheRight } from "./rights.ts";
 import { Work } from "./work.ts";
 
 /** Errors that trying again at the first joining cannot help. */
@@ -90,8 +91,9 @@ export class Rounds {
           leader === undefined ? "about to stand: nobody leads" : "about to stand behind the leader",
         );
         cause = await this.#stand();
-      } catch (error) {
+      } catch (refusal) {
         if (left.aborted) return;
+        const error = namingTheRight(refusal, this.#options.settings.election);
         if (!this.#hasJoined && error instanceof SuccessionError && hopeless.has(error.code)) throw error;
         logger.warn({ error }, "cannot join the election yet");
       }
