@@ -28,15 +28,19 @@ const { values } = parseArgs({
 const chosen = mutations.filter(({ name }) => name.includes(values.only));
 if (chosen.length === 0) throw new Error(`no mutation is called "${values.only}"`);
 const folder = join(root, ".cache", `mutate-${process.pid}`);
-// Checked first, so that a text that has moved is told at once.
-for (const { name, edits } of mutations) mutated(name, edits);
+const sources = join(folder, "sources");
 try {
+  // What is changed meanwhile does not count.
+  copySources();
+  // Checked first, so that a text that has moved is told at once.
+  for (const { name, edits } of mutations) mutated(name, edits);
   process.exitCode = await main();
 } finally {
   rmSync(folder, { recursive: true, force: true });
 }
 
 async function main() {
+  const startedAt = Date.now();
   const unbroken = await judge({ name: "nothing", edits: [] }, 0);
   if (unbroken.violation !== undefined) {
     console.log(
@@ -58,15 +62,22 @@ async function main() {
   };
   await Promise.all(Array.from({ length: Number(values.jobs) }, work));
   for (const name of survivors) console.log(`FAILED: ${name}: survived ${values.seeds} seeds`);
-  console.log(`${chosen.length - survivors.length} of ${chosen.length} mutations caught`);
+  const seconds = Math.round((Date.now() - startedAt) / 1_000);
+  console.log(`${chosen.length - survivors.length} of ${chosen.length} mutations caught, in ${seconds} s`);
   return survivors.length > 0 ? 1 : 0;
+}
+
+function copySources() {
+  for (const path of ["src", join("test", "simulation"), "tsconfig.json"]) {
+    cpSync(join(root, path), join(sources, path), { recursive: true });
+  }
 }
 
 /** The changed files, by name; throws unless each text occurs exactly once. */
 function mutated(name, edits) {
   const files = new Map();
   for (const [file, from, to] of edits) {
-    const text = files.get(file) ?? readFileSync(join(root, file), "utf8");
+    const text = files.get(file) ?? readFileSync(join(sources, file), "utf8");
     const times = text.split(from).length - 1;
     if (times !== 1) {
       throw new Error(`"${name}": ${file} has ${times} times, not once:\n${from}`);
@@ -82,10 +93,7 @@ function mutated(name, edits) {
 /** Builds the copy with its fault, and runs seeds up to the first that breaks a rule. */
 async function judge({ name, edits }, at) {
   const tree = join(folder, String(at));
-  mkdirSync(join(tree, "test"), { recursive: true });
-  cpSync(join(root, "src"), join(tree, "src"), { recursive: true });
-  cpSync(join(root, "test", "simulation"), join(tree, "test", "simulation"), { recursive: true });
-  cpSync(join(root, "tsconfig.json"), join(tree, "tsconfig.json"));
+  cpSync(sources, tree, { recursive: true });
   for (const [file, text] of mutated(name, edits)) writeFileSync(join(tree, file), text);
   const out = join(tree, "out");
   mkdirSync(out);

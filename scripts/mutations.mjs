@@ -514,7 +514,7 @@ const takingOverLate = [
   },
 ];
 
-/** Every mutation, with the number of its rule. */
+/** Every mutation, in the order of the rules. */
 export const mutations = [
   ...deadlineFromSend,
   ...twoProofs,

@@ -14,8 +14,9 @@ import {
 import { kvsOf } from "../../src/etcd/ops.ts";
 import type { Metadata, RpcStatus } from "../../src/etcd/transport.ts";
 import type { Agenda } from "./agenda.ts";
-import { EtcdMember, statuses } from "./etcd-member.ts";
-import { claim } from "./excuses.ts";
+import { claim } from "./claims.ts";
+import { EtcdMember } from "./etcd-member.ts";
+import { statuses } from "./etcd-status.ts";
 import type { Host } from "./host.ts";
 import type { Incoming, Outcome } from "./link.ts";
 import type { Random } from "./random.ts";

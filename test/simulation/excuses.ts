@@ -1,3 +1,4 @@
+import { leaseOf } from "./claims.ts";
 import type { Host } from "./host.ts";
 import type { Simulation } from "./simulation.ts";
 
@@ -37,15 +38,4 @@ export class Excuses {
     const marginMs = Math.max(250, ttlMs * 0.02);
     return (ttlMs - marginMs - reserveMs) / (1 - this.#simulation.scenario.drift) + bootStepMs;
   }
-}
-
-/** A claim to a key. */
-export function claim(key: string, token: bigint): string {
-  return `${key}@${token}`;
-}
-
-/** The lease that a key's name stands for. */
-export function leaseOf(key: string): bigint {
-  const hex = key.slice(key.lastIndexOf("/") + 1);
-  return /^[0-9a-f]+$/.test(hex) ? BigInt(`0x${hex}`) : -1n;
 }

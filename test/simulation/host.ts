@@ -7,7 +7,7 @@ import { glance, type Readings, within } from "./time-source.ts";
 export type HostState = "running" | "stopped" | "suspended" | "dead";
 
 /** The longest sleep of the product's timers, after which they look at the clock again. */
-const napMs = 1_000;
+export const napMs = 1_000;
 
 interface Timer {
   readonly instant: number;

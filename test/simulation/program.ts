@@ -156,11 +156,11 @@ export abstract class Program {
       mood: undefined,
       abortedAt: undefined,
     };
-    simulation.rules.workStarted(work);
+    simulation.rules.works.started(work);
     this.#work = work;
     onAbort(term.signal, () => {
       work.abortedAt = simulation.now;
-      simulation.rules.workTold(work);
+      simulation.rules.works.told(work);
     });
     try {
       await this.#do(term);
@@ -171,7 +171,7 @@ export abstract class Program {
         await sleep(clock, mood.forMs);
       } else if (term.signal.aborted && work.needMs > 0) await sleep(clock, work.needMs);
       if (this.#work === work) this.#work = undefined;
-      simulation.rules.workSettled(work);
+      simulation.rules.works.settled(work);
     }
   }
 

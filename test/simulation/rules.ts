@@ -1,12 +1,13 @@
-import { claim, type Excuse, Excuses, leaseOf } from "./excuses.ts";
-import type { Host } from "./host.ts";
+import { claim, leaseOf, OverClaims } from "./claims.ts";
+import { type Excuse, Excuses } from "./excuses.ts";
 import { MemberProgram } from "./member-program.ts";
-import type { Program, Work } from "./program.ts";
+import type { Program } from "./program.ts";
 import type { Simulation } from "./simulation.ts";
 import { glance } from "./time-source.ts";
 import type { Removal, TrueKey } from "./truth.ts";
 import { ViewRules } from "./view-rules.ts";
 import { WaitingRules } from "./waiting-rules.ts";
+import { WorkRules } from "./work-rules.ts";
 
 /** A program that says that it leads. */
 interface Leading {
@@ -16,34 +17,20 @@ interface Leading {
   readonly lease: bigint;
 }
 
-/** Timers are up to so much late, in running processes. */
-const timerLateMs = 30;
-
-/** How long the machine may let a process act after its sleep: the product's timers nap that long. */
-const napMs = 1_000;
-
 /** What must hold at every moment of a run. */
 export class Rules {
   readonly #simulation: Simulation;
   readonly waiting: WaitingRules;
   readonly #views: ViewRules;
   readonly #excuses: Excuses;
-  /** The user's work under way. */
-  readonly works: Set<Work> = new Set();
+  readonly works: WorkRules;
   readonly leading: Map<Program, Leading> = new Map();
-  /** Claims that are over: a role that went, or a key whose deletion was sent. */
-  readonly over: Set<string> = new Set();
-  /** Claims whose work has ended. */
-  readonly #workedOn: Set<string> = new Set();
-  readonly #keysOver: Set<string> = new Set();
+  readonly claims: OverClaims = new OverClaims();
   /** Who has been told in this turn that the claim is over. */
   readonly mustStandBy: Map<Program, string> = new Map();
-  terms = 0;
-  failovers = 0;
   /** Overlaps of roles where etcd itself had removed the older leader's key, and how long they were together. */
   readonly excused: Record<Excuse, number> = { removed: 0, restored: 0 };
   excusedMs = 0;
-  #highest: { token: bigint; history: number } = { token: 0n, history: 0 };
   #overlapping = false;
   #checkedAt = 0;
 
@@ -52,6 +39,7 @@ export class Rules {
     this.waiting = new WaitingRules(simulation);
     this.#views = new ViewRules(simulation);
     this.#excuses = new Excuses(simulation);
+    this.works = new WorkRules(simulation, this.#excuses, this.claims);
   }
 
   /** The process is no more. */
@@ -59,79 +47,7 @@ export class Rules {
     this.leading.delete(program);
     this.waiting.gone(program);
     this.#views.gone(program);
-    for (const work of this.works) if (work.program === program) this.works.delete(work);
-  }
-
-  workStarted(work: Work): void {
-    const { key, token, program } = work;
-    this.terms++;
-    this.#simulation.note(`${program.id} WORKS, token ${token}`);
-    if (
-      !this.#simulation.truth.everLed(key, token) &&
-      this.#excuses.of(program.host, key, token, 0) === undefined
-    ) {
-      this.#simulation.violation(
-        "never-led",
-        `${program.id} is told that it leads with ${key}@${token}, which never was the first`,
-      );
-    }
-    if (this.over.has(claim(key, token))) {
-      this.#simulation.violation(
-        "old-claim",
-        `${program.id} leads again on ${key}@${token}, a claim that was over`,
-      );
-    }
-    if (program instanceof MemberProgram && this.#keysOver.has(key) && !this.over.has(claim(key, token))) {
-      this.#simulation.violation("same-lease", `${program.id} stands again on the lease of ${key}`);
-    }
-    const { history } = this.#simulation.truth;
-    if (this.#highest.history === history && token <= this.#highest.token && !this.#isExcused(work)) {
-      this.#simulation.violation(
-        "token-fell",
-        `${program.id} leads with token ${token} after ${this.#highest.token}`,
-      );
-    }
-    // A term that began before a restore has a token of another history.
-    const stands = this.#simulation.truth.get(key)?.token === token;
-    if (stands && (this.#highest.history !== history || token > this.#highest.token)) {
-      this.#highest = { token, history };
-    }
-    for (const other of this.works) {
-      if (other.program.host === program.host) {
-        this.#simulation.violation(
-          "two-works",
-          `${program.id} has two works at once, ${other.token} and ${token}`,
-        );
-      }
-    }
-    if (this.terms > 1) this.failovers++;
-    this.works.add(work);
-  }
-
-  /** The signal of a work's term aborts: by then nobody may say any more that it leads. */
-  workTold({ program, token }: Work): void {
-    if (program.leads()?.token === token) {
-      this.#simulation.violation("signal-first", `${program.id} says that it leads while its signal aborts`);
-    }
-  }
-
-  /** A process asks for more time. One whose work does not stop in its time lets the deadline end the key. */
-  renewing(host: Host, lease: bigint): void {
-    const { scenario, now } = this.#simulation;
-    // Timers are a little late, and those of a process that is stopped are not its fault.
-    const within = scenario.ttlSeconds * 100 + 500;
-    for (const { host: at, key, abortedAt, program } of this.works) {
-      if (at !== host || abortedAt === undefined || leaseOf(key) !== lease || program.deletesAtOnce) continue;
-      if (now <= Math.max(abortedAt, host.resumedAt) + within || now - host.wokenAt < napMs + within)
-        continue;
-      this.#simulation.violation("kept-alive", `${host.name} renews ${key}, whose work should have stopped`);
-    }
-  }
-
-  workSettled(work: Work): void {
-    this.#workedOn.add(claim(work.key, work.token));
-    if (this.works.delete(work))
-      this.#simulation.note(`${work.program.id} stops working, token ${work.token}`);
+    this.works.gone(program);
   }
 
   put(key: TrueKey, created: boolean): void {
@@ -147,13 +63,7 @@ export class Rules {
     const who = typeof by === "string" ? by : by.name;
     this.#simulation.note(`etcd: ${key.key} (${key.value}, token ${key.token}) is gone, by ${who}`);
     if (typeof by === "string") return;
-    for (const work of this.works) {
-      if (work.key !== key.key || work.token !== key.token || work.program.deletesAtOnce) continue;
-      this.#simulation.violation(
-        "gave-up-early",
-        `${who} removed ${key.key}@${key.token} while ${work.program.id}'s work runs`,
-      );
-    }
+    this.works.givingUp(who, () => true, key.key, key.token);
     if (owner !== undefined && owner !== by) {
       this.#simulation.violation(
         "foreign-delete",
@@ -162,14 +72,7 @@ export class Rules {
     }
   }
 
-  /** Whether a work may go on for what cannot be helped; it has its time to stop, too. */
-  #isExcused({ host, key, token, abortedAt, needMs }: Work): boolean {
-    const told =
-      abortedAt !== undefined && this.#simulation.now > abortedAt + needMs / host.rate + timerLateMs;
-    return !told && this.#excuses.of(host, key, token, 0) !== undefined;
-  }
-
-  /** The same for a role, which takes no time to stop. A member's ends so long before its deadline. */
+  /** What excuses a role, which takes no time to stop. A member's ends so long before its deadline. */
   #excuseOf({ program, key, token, lease }: Leading): Excuse | undefined {
     const ttlMs = this.#simulation.cluster.leases.get(lease)?.ttlMs ?? this.#simulation.ttlMs;
     return this.#excuses.of(program.host, key, token, program.deletesAtOnce ? 0 : ttlMs / 10);
@@ -184,8 +87,7 @@ export class Rules {
       const before = this.leading.get(program);
       if (before !== undefined && before.token !== term?.token) {
         this.leading.delete(program);
-        this.over.add(claim(before.key, before.token));
-        this.#keysOver.add(before.key);
+        this.claims.add(before.key, before.token);
         this.#simulation.note(`${program.id} leads no more, token ${before.token}`);
       }
       if (term !== undefined) {
@@ -194,7 +96,7 @@ export class Rules {
           leading = { program, token: term.token, key: term.key, lease: leaseOf(term.key) };
           this.leading.set(program, leading);
           this.#simulation.note(`${program.id} LEADS, token ${term.token}`);
-          if (this.over.has(claim(term.key, term.token))) {
+          if (this.claims.isOver(term.key, term.token)) {
             this.#simulation.violation(
               "revived",
               `${program.id} leads again on ${term.key}@${term.token}, a claim that was over`,
@@ -207,7 +109,7 @@ export class Rules {
           leading,
           glance(host, () => term.remainingMs),
         );
-        if (program instanceof MemberProgram && this.#workedOn.has(claim(term.key, term.token))) {
+        if (program instanceof MemberProgram && this.works.hasEnded(term.key, term.token)) {
           const text = `${program.id} leads with ${term.key}@${term.token}, whose work has ended`;
           this.#simulation.violation("leads-idle", text);
         }
@@ -226,7 +128,7 @@ export class Rules {
     }
     if (this.mustStandBy.size > 0) this.mustStandBy.clear();
     this.#checkOverlap(now);
-    this.#checkWorks();
+    this.works.check();
     this.#checkedAt = this.#simulation.now;
   }
 
@@ -315,41 +217,5 @@ export class Rules {
     if (!this.#overlapping) this.excused[excuses[0] ?? "removed"]++;
     else this.excusedMs += this.#simulation.now - this.#checkedAt;
     this.#overlapping = true;
-  }
-
-  /** Whether a work acts now: the process runs, and has seen what happened while it did not. */
-  #acts({ host }: Work): boolean {
-    return host.caughtUp && this.#simulation.now - host.wokenAt > napMs + 20;
-  }
-
-  /** Whether a work runs late for a reason that no product can help. */
-  #mayRunLate(work: Work): boolean {
-    if (work.mood !== undefined) return true;
-    // Where its process was stopped, what is left of the time to stop may be too little.
-    const stopped = Math.max(work.host.stoppedAt, work.host.resumedAt);
-    if (work.needMs > 0 && this.#simulation.now - stopped < this.#simulation.ttlMs) return true;
-    return this.#simulation.scenario.takeoverDelayMs === 0 && this.#isExcused(work);
-  }
-
-  #checkWorks(): void {
-    if (this.works.size === 0) return;
-    const acting: Work[] = [];
-    for (const work of this.works) {
-      if (this.works.size === 1 && this.#simulation.truth.get(work.key)?.token === work.token) return;
-      if (!this.#acts(work) || this.#mayRunLate(work)) continue;
-      acting.push(work);
-      const removal = this.#simulation.truth.removal(work.key, work.token);
-      // Timers are up to a few milliseconds late; the margin is there for that.
-      if (removal !== undefined && removal.by === "etcd") {
-        this.#simulation.violation(
-          "work-outlived",
-          `${work.program.id} works with ${work.key}@${work.token}, whose lease is over`,
-        );
-      }
-    }
-    if (acting.length > 1) {
-      const names = acting.map(({ program, token }) => `${program.id} (token ${token})`).join(" and ");
-      this.#simulation.violation("two-workers", `${names} work at once`);
-    }
   }
 }

@@ -13,6 +13,7 @@ import { ObserverProgram } from "./observer-program.ts";
 import type { Program } from "./program.ts";
 import { Random, seedOf } from "./random.ts";
 import { Rules } from "./rules.ts";
+import { Settling } from "./settling.ts";
 import { type Fault, type FaultKind, isCountedLater, type Scenario } from "./story.ts";
 import { glance, nextTurn, within } from "./time-source.ts";
 import { TrafficRules } from "./traffic-rules.ts";
@@ -70,12 +71,11 @@ export class Simulation {
   readonly programs: Set<Program> = new Set();
   readonly #byHost = new Map<Host, Program>();
   readonly rules: Rules;
+  readonly #settling: Settling;
   readonly #faults: Partial<Record<FaultKind, number>> = {};
   #troubles = 0;
   #workEnds = 0;
   #events = 0;
-  #settledAt: number | undefined;
-  #settledLeader: string | undefined;
   #violation: Violation | undefined;
 
   constructor(scenario: Scenario, recording: boolean = false) {
@@ -85,6 +85,7 @@ export class Simulation {
     this.#random = new Random(seedOf(seed, 2));
     this.truth = new Truth(scenario.election, () => this.agenda.now);
     this.rules = new Rules(this);
+    this.#settling = new Settling(this);
     this.truth.onRemoved = (removal) => this.rules.removed(removal);
     this.truth.onPut = (key, created) => this.rules.put(key, created);
     this.cluster = new Cluster({
@@ -109,16 +110,6 @@ export class Simulation {
 
   get ttlMs(): number {
     return this.scenario.ttlSeconds * 1_000;
-  }
-
-  /** When the last fault has no aftermath any more: a term that it spoilt may end a TTL later. */
-  get #stillAt(): number {
-    return this.scenario.quietAt + this.ttlMs + 2_000;
-  }
-
-  /** How long after the last fault all must be well. */
-  get patienceMs(): number {
-    return 3 * this.ttlMs + 10_000 + this.scenario.takeoverDelayMs;
   }
 
   note(text: string): void {
@@ -155,7 +146,7 @@ export class Simulation {
 
   /** The process whose key is the first of the line. */
   leaderSlot(): number | undefined {
-    const owner = this.#ownerOf(this.truth.line[0]);
+    const owner = this.ownerOf(this.truth.line[0]);
     const at = owner === undefined ? -1 : this.slots.findIndex((slot) => slot?.program === owner);
     return at < 0 ? undefined : at;
   }
@@ -207,7 +198,7 @@ export class Simulation {
   }
 
   /** Who put a key, by its lease. */
-  #ownerOf(key: TrueKey | undefined): Program | undefined {
+  ownerOf(key: TrueKey | undefined): Program | undefined {
     const owner = key === undefined ? undefined : this.cluster.leases.get(key.lease)?.owner;
     return typeof owner === "object" ? this.#byHost.get(owner) : undefined;
   }
@@ -240,7 +231,7 @@ export class Simulation {
     });
     for (const fault of scenario.faults) this.#schedule(fault);
     const poll = (): void => {
-      this.#pollSettled();
+      this.#settling.poll();
       agenda.at(this.now + 250, poll);
     };
     agenda.at(scenario.quietAt, () => {
@@ -248,7 +239,7 @@ export class Simulation {
       this.removeStrangers();
       poll();
     });
-    const end = scenario.quietAt + this.patienceMs + 3 * this.ttlMs + 2_000;
+    const end = this.#settling.limit + 3 * this.ttlMs + 2_000;
     await new Promise<void>((resolve) => this.#pump(end, resolve));
     if (this.#violation === undefined) this.#judgeEnd();
     for (const { host } of this.programs) host.kill();
@@ -258,13 +249,13 @@ export class Simulation {
     return {
       seed: scenario.seed,
       violation: this.#violation,
-      terms: this.rules.terms,
-      failovers: this.rules.failovers,
+      terms: this.rules.works.terms,
+      failovers: this.rules.works.failovers,
       faults: this.#faults,
       events: this.#events,
       excused: this.rules.excused,
       excusedMs: this.rules.excusedMs,
-      settledAfterMs: (this.#settledAt ?? Number.POSITIVE_INFINITY) - scenario.quietAt,
+      settledAfterMs: (this.#settling.since ?? Number.POSITIVE_INFINITY) - scenario.quietAt,
       notes: this.notes,
     };
   }
@@ -276,9 +267,7 @@ export class Simulation {
     const step = (): void => {
       if (over) return;
       within(undefined, () => this.rules.check());
-      const enough =
-        this.#settledAt !== undefined &&
-        this.now > Math.max(this.#settledAt, this.#stillAt) + 0.5 * this.ttlMs;
+      const enough = this.#settling.isOver;
       const next = this.#violation === undefined && !enough ? this.agenda.next(end) : undefined;
       if (next === undefined) {
         over = true;
@@ -323,56 +312,6 @@ export class Simulation {
     return this.#byHost.get(host);
   }
 
-  // What must become so when all is well again
-
-  /** What is still missing to be well: nothing, if undefined. */
-  #missing(): string | undefined {
-    const { line } = this.truth;
-    const standing = [...this.programs].filter(
-      (program) => program.standing && program.host.alive && !program.resting,
-    );
-    if (standing.length === 0) return undefined;
-    const leaders = standing.filter((program) => glance(program.host, () => program.leads()) !== undefined);
-    if (leaders.length !== 1)
-      return `${leaders.length} lead: ${standing.map((each) => `${each.id} ${each.describe()}`).join(", ")}`;
-    const [leader] = leaders as [Program];
-    if (this.#ownerOf(line[0]) !== leader)
-      return `${leader.id} leads, and ${line[0]?.value ?? "nobody"} is first in line`;
-    for (const program of standing) {
-      const keys = line.filter((key) => this.#ownerOf(key) === program);
-      if (keys.length !== 1)
-        return `${program.id} (${program.describe()}) has ${keys.length} keys in the line`;
-    }
-    // One who rests may put his key at any moment.
-    const stray = line.find((key) => this.#ownerOf(key)?.standing !== true);
-    return stray === undefined ? undefined : `${stray.key} (${stray.value}) is in the line, and nobody's`;
-  }
-
-  #pollSettled(): void {
-    const missing = this.#missing();
-    const leader = this.truth.line[0];
-    if (missing !== undefined) {
-      if (this.now < this.#stillAt) {
-        this.#settledAt = undefined;
-      } else if (this.#settledAt !== undefined) {
-        this.violation("unsettled", `without any fault: ${missing}`);
-      } else if (this.now > this.scenario.quietAt + this.patienceMs) {
-        this.violation(
-          "not-settled",
-          `${Math.round(this.now - this.scenario.quietAt)} ms after the last fault: ${missing}`,
-        );
-      }
-      return;
-    }
-    if (this.#settledAt === undefined || this.now < this.#stillAt) {
-      if (this.#settledAt === undefined) this.note("all is well");
-      this.#settledAt ??= this.now;
-      this.#settledLeader = `${leader?.key}@${leader?.token}`;
-    } else if (this.#settledLeader !== `${leader?.key}@${leader?.token}`) {
-      this.violation("unsettled", "another leads without any fault");
-    }
-  }
-
   #judgeEnd(): void {
     for (const program of this.programs) {
       const { host, id } = program;
@@ -383,7 +322,7 @@ export class Simulation {
       if (program.listeners > 8)
         this.violation("listeners", `${id} has ${program.listeners} listeners at the end`);
       // Work that hangs or ignores its signal is left behind, and all that is of the user's.
-      const works = [...this.rules.works].some((work) => work.program === program);
+      const works = [...this.rules.works.underWay].some((work) => work.program === program);
       if (program.left && !works && (timers > 0 || program.underWay > 0)) {
         this.violation(
           "left-behind",

@@ -11,8 +11,8 @@ const weights = {
   "clock-rate": 3,
   // The user's callbacks
   "work-throws": 4,
-  "work-hangs": 4,
-  "work-ignores": 4,
+  "work-hangs": 7,
+  "work-ignores": 7,
   // The network of one process
   cut: 5,
   "cut-one": 3,

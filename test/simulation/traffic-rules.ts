@@ -9,7 +9,7 @@ import {
   type WatchResponse,
 } from "../../src/etcd/gen/etcd_pb.ts";
 import type { Metadata } from "../../src/etcd/transport.ts";
-import { claim } from "./excuses.ts";
+import { claim } from "./claims.ts";
 import type { Host } from "./host.ts";
 import type { Monitor } from "./link.ts";
 import type { Program } from "./program.ts";
@@ -58,7 +58,7 @@ export class TrafficRules implements Monitor {
     if (method === "DeleteRange")
       this.#simulation.violation("unguarded-delete", `${host.name} deletes without a comparison`);
     if (method === "Watch") this.#sentWatch(host, request as WatchRequest, question);
-    if (method === "LeaseKeepAlive") this.#rules.renewing(host, (request as LeaseKeepAliveRequest).ID);
+    if (method === "LeaseKeepAlive") this.#rules.works.renewing(host, (request as LeaseKeepAliveRequest).ID);
     if (method === "Txn" || method === "Range") {
       const program = this.#simulation.programOf(host);
       const known = program === undefined ? undefined : this.#knownRevision.get(program);
@@ -85,15 +85,8 @@ export class TrafficRules implements Monitor {
         continue;
       }
       const token = guard.targetUnion.value;
-      this.#rules.over.add(claim(key, token));
-      for (const work of this.#rules.works) {
-        if (work.host === host && work.key === key && work.token === token && !work.program.deletesAtOnce) {
-          this.#simulation.violation(
-            "gave-up-early",
-            `${host.name} deletes ${key}@${token} while its work still runs`,
-          );
-        }
-      }
+      this.#rules.claims.add(key, token);
+      this.#rules.works.givingUp(host.name, (work) => work.host === host, key, token);
     }
   }
 

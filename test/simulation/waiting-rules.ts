@@ -1,5 +1,5 @@
 import type { KeyValue } from "../../src/etcd/gen/etcd_pb.ts";
-import { claim, leaseOf } from "./excuses.ts";
+import { claim, leaseOf } from "./claims.ts";
 import type { Host } from "./host.ts";
 import { MemberProgram } from "./member-program.ts";
 import type { Program } from "./program.ts";
