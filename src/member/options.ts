@@ -3,6 +3,7 @@ import { checkTtlSeconds } from "../concurrency/session.ts";
 import type { Term } from "../concurrency/term.ts";
 import { badOption } from "../errors.ts";
 import { Etcd, type EtcdOptions } from "../etcd/etcd.ts";
+import { type CheckedHealth, checkHealth, type HealthOptions } from "../health/options.ts";
 import type { Logger } from "../log.ts";
 import { defaultMetaPrefix } from "./details.ts";
 
@@ -45,6 +46,8 @@ export interface MemberSettings {
    * the process exits in any case. @defaultValue "report"
    */
   readonly onOverrun?: "exit" | "report";
+  /** Answers health checks over HTTP: `/leader`, `/standby`, `/health`, `/live`, `/status`. @defaultValue none */
+  readonly health?: HealthOptions;
   /** Where the member's details are kept. @defaultValue "_succession/v1/" */
   readonly metaPrefix?: string;
   /** pino's shape. @defaultValue the logger of `etcd`, else silent */
@@ -67,6 +70,7 @@ export interface CheckedSettings {
   readonly stopTimeoutMs: (ttlMs: number) => number;
   readonly onLost: "rejoin" | "exit";
   readonly onOverrun: "exit" | "report";
+  readonly health: CheckedHealth | undefined;
   readonly metaPrefix: string;
   readonly details: { readonly address?: string; readonly zone?: string };
   readonly prepare: ((term: Term) => unknown) | undefined;
@@ -78,7 +82,7 @@ const knownFields: Readonly<Record<keyof MemberSettings | keyof EtcdOptions | "e
   ...{ election: true, id: true, ttlSeconds: true, address: true, zone: true, prepare: true, lead: true },
   ...{ stopTimeoutMs: true, onLost: true, onOverrun: true, metaPrefix: true, logger: true, signal: true },
   ...{ timeoutMs: true, etcd: true, endpoints: true, tls: true, user: true, password: true },
-  ...{ attemptTimeoutMs: true, clock: true, connect: true },
+  ...{ attemptTimeoutMs: true, clock: true, connect: true, health: true },
 };
 
 /** Throws `BAD_OPTION` naming the field, the rule and the value. */
@@ -120,6 +124,7 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
   }
   return {
     ...{ election, id, value, ttlSeconds, onLost, onOverrun, metaPrefix, prepare, lead },
+    health: options.health === undefined ? undefined : checkHealth(options.health),
     stopTimeoutMs: (ttlMs) => Math.min(stopTimeoutMs ?? ttlMs / 10, ttlMs / 2),
     details: { ...(address === undefined ? {} : { address }), ...(zone === undefined ? {} : { zone }) },
   };
