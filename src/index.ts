@@ -46,6 +46,7 @@ export type { Compare, Op, RangeSort, TxnRequest } from "./etcd/ops.ts";
 export { created, deleteOp, getOp, modified, putOp } from "./etcd/ops.ts";
 export type { TlsOptions } from "./etcd/tls.ts";
 export type { WatchEvents, WatchRequest } from "./etcd/watch.ts";
+export type { HealthCheck, HealthCodes, HealthOptions } from "./health/options.ts";
 export type { Logger } from "./log.ts";
 export type { MemberDetails } from "./member/details.ts";
 export type { MemberChange, Role } from "./member/member.ts";
