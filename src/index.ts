@@ -53,3 +53,13 @@ export type { MemberChange, Role } from "./member/member.ts";
 export { Member } from "./member/member.ts";
 export type { MemberConnection, MemberOptions, MemberSettings } from "./member/options.ts";
 export type { Phase, PhaseName } from "./member/phase.ts";
+export type { Admission } from "./traffic/admissions.ts";
+export { closeServer } from "./traffic/close-server.ts";
+export type { LeaderOnlyOptions, Otherwise } from "./traffic/guard-options.ts";
+export type {
+  FastifyReplyLike,
+  FastifyRequestLike,
+  HonoContextLike,
+  LeaderOnly,
+} from "./traffic/leader-only.ts";
+export { leaderOnly } from "./traffic/leader-only.ts";

@@ -1,12 +1,16 @@
 import type { Line } from "../concurrency/line.ts";
 import type { Cause } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
+import type { Logger } from "../log.ts";
 
 /** What a companion needs of the member's surroundings; they stand until its `left` has settled. */
 export interface Surroundings {
   readonly etcd: Etcd;
   readonly line: Line;
   readonly metaPrefix: string;
+  readonly logger: Logger;
+  /** The token of the member's newest key, whether or not it still stands. */
+  readonly ownToken: () => bigint | undefined;
 }
 
 /** How a term goes down. */

@@ -145,7 +145,11 @@ export class Member implements AsyncDisposable {
   /** @internal Ties what serves on this member's behalf to its life. */
   accompany(companion: Companion): Surroundings {
     this.#companions.add(companion);
-    return { etcd: this.#etcd, line: this.#line, metaPrefix: this.#settings.metaPrefix };
+    return {
+      ...{ etcd: this.#etcd, line: this.#line, logger: this.#logger },
+      metaPrefix: this.#settings.metaPrefix,
+      ownToken: () => this.#rounds.candidacy?.token,
+    };
   }
 
   /**
