@@ -31,5 +31,16 @@ function parse(text: string): RawAnswer {
       return [field.slice(0, colon).toLowerCase(), field.slice(colon + 1).trim()] as const;
     }),
   );
-  return { status: Number(statusLine.split(" ")[1]), statusLine, headers, body: text.slice(end + 4) };
+  const sent = text.slice(end + 4);
+  const body = headers.get("transfer-encoding") === "chunked" ? unchunked(sent) : sent;
+  return { status: Number(statusLine.split(" ")[1]), statusLine, headers, body };
+}
+
+/** For text of one byte a character. */
+function unchunked(text: string): string {
+  const line = text.indexOf("\r\n");
+  const size = Number.parseInt(text.slice(0, line), 16);
+  if (!(size > 0)) return "";
+  const end = line + 2 + size;
+  return text.slice(line + 2, end) + unchunked(text.slice(end + 2));
 }

@@ -1,10 +1,14 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { afterAll, afterEach, beforeAll, expect } from "vitest";
+import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Member } from "../../src/member/member.ts";
 import type { MemberSettings } from "../../src/member/options.ts";
 import type { Admission } from "../../src/traffic/admissions.ts";
 import type { LeaderOnlyOptions } from "../../src/traffic/guard-options.ts";
 import { type LeaderOnly, leaderOnly } from "../../src/traffic/leader-only.ts";
+import { eventually } from "../support/eventually.ts";
+import { type RawAnswer, rawHttp } from "../support/raw-http.ts";
 
 export type Handle = (request: IncomingMessage, response: ServerResponse, admission: Admission) => unknown;
 
@@ -44,4 +48,62 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     server.closeAllConnections();
   };
   return { name, server, port, member, guard, close };
+}
+
+/** A store for the tests of a file, and what they start on it. */
+export interface Bench {
+  readonly endpoint: string;
+  /** A name that no other test uses. */
+  election(): string;
+  start(options: Omit<ServiceOptions, "endpoint">): Promise<Service>;
+  /** A leader and those behind it, in this order. */
+  line(names: readonly string[], pieces?: Partial<Omit<ServiceOptions, "name">>): Promise<Service[]>;
+}
+
+/** Services on a development server of the file's own; each test's are closed after it. */
+export function bench(): Bench {
+  let server: DevServer;
+  let elections = 0;
+  const services: Service[] = [];
+  beforeAll(async () => {
+    server = await DevServer.start();
+  });
+  afterEach(() => Promise.all(services.splice(0).map((service) => service.close())));
+  afterAll(() => server.close());
+  const start = async (
+    options: Omit<ServiceOptions, "endpoint"> & { endpoint?: string },
+  ): Promise<Service> => {
+    const service = await startService({ endpoint: server.endpoint, ...options });
+    services.push(service);
+    return service;
+  };
+  const election = (): string => `/guard/${++elections}`;
+  return {
+    get endpoint() {
+      return server.endpoint;
+    },
+    ...{ election, start },
+    line: async (names, pieces = {}) => {
+      const where = { election: election(), ...pieces };
+      const started: Service[] = [];
+      for (const name of names) started.push(await start({ name, ...where }));
+      await eventually(() => {
+        const roles = names.map((_, i) => (i === 0 ? "leader" : "standby"));
+        expect(started.map(({ member }) => member.role)).toEqual(roles);
+        for (const { member } of started) expect(member.line).toHaveLength(names.length);
+      });
+      return started;
+    },
+  };
+}
+
+/** A request on a connection of its own. */
+export function ask({ port }: Service, ...headers: string[]): Promise<RawAnswer> {
+  return rawHttp(port, ["GET /x?y=1 HTTP/1.1", "Host: service.example", "Connection: close", ...headers]);
+}
+
+/** Resolves when the signal aborts. */
+export function aborted(signal: AbortSignal): Promise<unknown> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
 }
