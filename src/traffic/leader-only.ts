@@ -88,8 +88,7 @@ export class LeaderOnly {
   readonly hono = (context: HonoContextLike, next: () => Promise<void>): Promise<Response | undefined> => {
     const { incoming, outgoing } = context.env as { incoming: IncomingMessage; outgoing: ServerResponse };
     return new Promise((resolve, reject) => {
-      // What `@hono/node-server` takes for "the answer is written already".
-      const taken = (): void => resolve(new Response(null, { headers: { "x-hono-already-sent": "true" } }));
+      const taken = (): void => resolve(alreadySent());
       const exchange = new RequestExchange(incoming, outgoing, taken);
       exchange.onEnd(taken);
       this.#routing.take(exchange, () => next().then(() => resolve(undefined), reject));
@@ -105,6 +104,14 @@ export class LeaderOnly {
       this.#routing.take(exchange, (admission) => serve(request, socket, head, admission));
     };
   }
+}
+
+/**
+ * What `@hono/node-server` takes for "the answer is written already". It sees that only in a response of the platform's
+ * own class, not in one of the lighter class that it puts in its place; a clone is always of the former.
+ */
+function alreadySent(): Response {
+  return new Response(null, { headers: { "x-hono-already-sent": "true" } }).clone();
 }
 
 /**

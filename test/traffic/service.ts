@@ -32,7 +32,7 @@ export interface Service {
   close(): Promise<void>;
 }
 
-export async function startService(options: ServiceOptions): Promise<Service> {
+async function startService(options: ServiceOptions): Promise<Service> {
   const { endpoint, election, name, guard: guardOptions = {}, settings = {} } = options;
   const { handle = (_request, response) => response.end(name) } = options;
   const server = createServer().listen(0, "127.0.0.1");
