@@ -56,25 +56,24 @@ export class RequestExchange implements Exchange {
     return new Promise((resolve) => {
       const outgoing = openUpstream(this.request, onward);
       const attempt = new Attempt(this.request, outgoing, onward);
-      const clientGone = this.onEnd(() => {
+      const forget = this.onEnd(() => {
         outgoing.destroy();
         resolve("done");
       });
+      const failed = (error: Error): void => {
+        if (this.gone || this.#response.headersSent) return;
+        forget();
+        if (!attempt.mayBeRepeated) this.refuse(badGateway(onward, error));
+        resolve(attempt.mayBeRepeated ? "unsent" : "done");
+      };
       outgoing.once("response", (incoming) => {
         attempt.answered();
         this.#onTaken();
         this.#relay(incoming, onward.last);
       });
-      outgoing.on("error", (error) => {
-        attempt.answered();
-        if (this.gone || this.#response.headersSent) return;
-        clientGone();
-        if (attempt.mayBeRepeated) resolve("unsent");
-        else {
-          this.refuse(badGateway(onward, error));
-          resolve("done");
-        }
-      });
+      outgoing.on("error", failed);
+      // What ends neither way, such as an upgrade that nobody asked for, ends here.
+      outgoing.once("close", () => failed(new Error("the connection was closed")));
     });
   }
 

@@ -97,7 +97,7 @@ export class Routing {
   async #passOn(exchange: Exchange, serve: Serve): Promise<void> {
     const hops = hopsOf(exchange.request);
     const until = this.#clock.now() + this.#options.hold.timeoutMs;
-    for (let unreached = false; !exchange.gone; ) {
+    for (let tries = 0; !exchange.gone; ) {
       const where = this.#whereabouts.now();
       if (where.at === "here") {
         this.#serve(where.term, exchange, serve);
@@ -107,10 +107,11 @@ export class Routing {
         exchange.refuse(loopRefusal(where, hops));
         return;
       }
-      if (where.at === "there" && !unreached) {
+      // A kept connection may have been closed on the other side, which the second try finds out.
+      if (where.at === "there" && tries < 2) {
+        tries++;
         const end = await exchange.forward(this.#onward(exchange, hops, where));
         if (end === "done") return;
-        unreached = true;
         continue;
       }
       const leftMs = until - this.#clock.now();
@@ -119,7 +120,7 @@ export class Routing {
         exchange.refuse(refusal(exchange, where, this.#options));
         return;
       }
-      unreached = false;
+      tries = 0;
     }
   }
 

@@ -49,39 +49,43 @@ export class UpgradeExchange implements Exchange {
   forward(onward: Onward): Promise<"done" | "unsent"> {
     return new Promise((resolve) => {
       const outgoing = openUpstream(this.request, onward, this.request.headers.upgrade);
-      let sent = false;
-      whenConnected(outgoing, () => {
-        sent = true;
-        onward.reached();
-        outgoing.end();
-      });
+      let at: "connecting" | "sent" | "answered" = "connecting";
       const { answerTimeoutMs } = onward;
       const cancel = systemClock.at(systemClock.now() + answerTimeoutMs, () => {
         outgoing.destroy(new Error(`no answer within ${answerTimeoutMs} ms`));
       });
-      const clientGone = this.onEnd(() => {
+      const forget = this.onEnd(() => {
         cancel();
         outgoing.destroy();
         resolve("done");
       });
-      outgoing.once("upgrade", (answer: IncomingMessage, upstream: Duplex, head: Buffer) => {
+      const answered = (answer: IncomingMessage, headers: readonly string[]): void => {
         cancel();
-        this.#begin(answer.statusCode ?? 101, answer.statusMessage ?? "", answer.rawHeaders);
+        at = "answered";
+        this.#begin(answer.statusCode ?? 502, answer.statusMessage ?? "", headers);
+      };
+      const failed = (error: Error): void => {
+        cancel();
+        if (this.gone || at === "answered") return;
+        forget();
+        if (at === "sent") this.refuse(badGateway(onward, error));
+        resolve(at === "sent" ? "done" : "unsent");
+      };
+      whenConnected(outgoing, () => {
+        at = "sent";
+        onward.reached();
+        outgoing.end();
+      });
+      outgoing.once("upgrade", (answer: IncomingMessage, upstream: Duplex, head: Buffer) => {
+        answered(answer, answer.rawHeaders);
         this.#join(upstream, head);
       });
       outgoing.once("response", (answer) => {
-        cancel();
-        const headers = [...endToEnd(answer.rawHeaders), "Connection", "close"];
-        this.#begin(answer.statusCode ?? 502, answer.statusMessage ?? "", headers);
+        answered(answer, [...endToEnd(answer.rawHeaders), "Connection", "close"]);
         pipeline(answer, this.#socket, () => {});
       });
-      outgoing.on("error", (error) => {
-        cancel();
-        if (this.gone) return;
-        clientGone();
-        if (sent) this.refuse(badGateway(onward, error));
-        resolve(sent ? "done" : "unsent");
-      });
+      outgoing.on("error", failed);
+      outgoing.once("close", () => failed(new Error("the connection was closed")));
     });
   }
 

@@ -72,7 +72,10 @@ export class Whereabouts {
     const late = new AbortController();
     const cancel = etcd.clock.at(etcd.clock.now() + successorMs, () => late.abort());
     const closed = onAbort(etcd.closedSignal, () => late.abort());
-    const isOwn = (): boolean => this.#surroundings.line.leader?.token === ownToken();
+    const isOwn = (): boolean => {
+      const { leader } = this.#surroundings.line;
+      return leader !== undefined && leader.token === ownToken();
+    };
     await unlessAborted(
       this.#until(() => !isOwn()),
       late.signal,

@@ -18,7 +18,7 @@ interface Running {
 /** Starts a service and waits until it stands in the line, with a server that accepts. */
 async function run(name: string, election: string, ttlSeconds: number, endpoint: string): Promise<Running> {
   const child = Child.start({ args: [program, name, election, `${ttlSeconds}`, endpoint] });
-  const [, port, healthPort] = (await child.waitFor("serves", 20_000)).split(" ");
+  const [, port, healthPort] = (await child.waitFor("serves", 60_000)).split(" ");
   return { child, port: Number(port), healthPort: Number(healthPort) };
 }
 

@@ -45,7 +45,7 @@ async function stop() {
   await member.leave();
   say("left");
   // Balancers need a moment to see that the health endpoints are gone; what they send meanwhile goes to the successor.
-  await sleep(500);
+  await sleep(2_000);
   await closeServer(server, { timeoutMs: 5_000 });
   say("closed");
 }

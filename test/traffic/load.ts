@@ -48,8 +48,13 @@ export class Load {
     const agent = new Agent({ keepAlive: true, maxSockets: 1 });
     this.#agents.push(agent);
     let port = this.#pick();
+    let waits = false;
     this.#repeat(everyMs, async () => {
+      // One after the other: what queues behind a slow answer would go to a connection that is no more.
+      if (waits) return;
+      waits = true;
       const answer = await this.#ask(port, true, agent);
+      waits = false;
       if (answer?.headers.connection !== "keep-alive") port = this.#pick();
     });
   }
