@@ -91,10 +91,11 @@ export class Admissions {
   }
 
   /** The same, and then waits for those that were told to stop: what is known to run still is not over. */
-  async finish(budgetMs: number, hurry: AbortSignal): Promise<void> {
+  async finish(budgetMs: number, hurry: AbortSignal): Promise<boolean> {
     const own = [...this.#underWay];
-    await this.drain(budgetMs, hurry);
+    const inTime = await this.drain(budgetMs, hurry);
     await this.#whenGone(own);
+    return inTime;
   }
 
   #whenGone(own: readonly UnderWay[]): Promise<void> {

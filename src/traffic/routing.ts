@@ -2,6 +2,8 @@ import { setMaxListeners } from "node:events";
 import type { IncomingMessage } from "node:http";
 import type { Clock } from "../clock.ts";
 import type { Term } from "../concurrency/term.ts";
+import type { Logger } from "../log.ts";
+import type { SteppingDown } from "../member/companion.ts";
 import type { Member } from "../member/member.ts";
 import { type Admission, Admissions } from "./admissions.ts";
 import type { Exchange, Onward } from "./exchange.ts";
@@ -24,6 +26,7 @@ type Serve = (admission: Admission) => unknown;
 export class Routing {
   readonly #options: CheckedGuard;
   readonly #clock: Clock;
+  readonly #logger: Logger;
   readonly #whereabouts: Whereabouts;
   readonly #admissions: Admissions;
   readonly #holding: Holding;
@@ -36,7 +39,7 @@ export class Routing {
   constructor(member: Member, options: CheckedGuard) {
     this.#options = options;
     const surroundings = member.accompany({
-      stepDown: ({ budgetMs, lost }) => this.#admissions.finish(budgetMs * finishShare, lost),
+      stepDown: (how) => this.#stepDown(how),
       leaving: () => {
         this.#leaving = true;
         this.#admissions.closeAfter();
@@ -44,6 +47,7 @@ export class Routing {
       left: () => this.#whereabouts.left(),
     });
     this.#clock = surroundings.etcd.clock;
+    this.#logger = surroundings.logger;
     this.#admissions = new Admissions(this.#clock);
     this.#holding = new Holding(this.#clock, options.hold.most);
     const wants = { lingerMs: options.lingerMs, addresses: options.otherwise !== "respond" };
@@ -122,6 +126,15 @@ export class Routing {
       }
       tries = 0;
     }
+  }
+
+  /** Never rejects. */
+  async #stepDown({ cause, budgetMs, lost }: SteppingDown): Promise<void> {
+    const requests = this.#admissions.size;
+    const inTime = await this.#admissions.finish(budgetMs * finishShare, lost);
+    if (inTime) return;
+    const fields = { cause, requests, budgetMs };
+    this.#logger.warn(fields, "requests of the term had not ended in their time: their connections were cut");
   }
 
   /** Waits until there may be news. False if there is no place to wait. */

@@ -56,7 +56,7 @@ describe.skipIf(binary === undefined)("guarded services on real etcd", () => {
     const services: Running[] = [];
     // Long, so that a machine with other things to do does not lose a lease: nothing here waits for it.
     const start = async (): Promise<void> => {
-      services.push(await run(`s${started++}`, "/load", 20, etcd.endpoint));
+      services.push(await run(`s${started++}`, "/load", 40, etcd.endpoint));
     };
     let started = 0;
     while (started < 3) await start();
@@ -74,13 +74,13 @@ describe.skipIf(binary === undefined)("guarded services on real etcd", () => {
       await eventually(() => leaderOf(services), { timeoutMs: 10_000 });
     }
     await load.stop();
-    expect(load.failures).toEqual([]);
+    // A failure is explained by what its member has said.
+    expect([load.failures, ended.map(({ stderr }) => stderr).join("")]).toEqual([[], ""]);
     for (const child of ended) expect(await child.exit).toEqual({ code: 0, signal: null });
-    expect(ended.map(({ stderr }) => stderr).join("")).toBe("");
     const names = new Set([...load.bodies.keys()].map((body) => JSON.parse(body).name as string));
     expect(names.size).toBeGreaterThanOrEqual(rounds);
     await Promise.all(services.map(({ child }) => child.kill()));
-  }, 300_000);
+  }, 1_200_000);
 
   test("that are cut off from etcd stop serving before the successor starts", async () => {
     const proxy = await TcpProxy.start({ target: etcd.endpoint });

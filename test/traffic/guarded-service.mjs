@@ -12,11 +12,15 @@ import { closeServer, leaderOnly, Member } from "succession";
 const [name, election, ttl, ...endpoints] = process.argv.slice(2);
 const say = (text) => process.stdout.write(`${text}\n`);
 
+const print = (fields, message) => process.stderr.write(`${message} ${fields.error ?? fields.cause ?? ""}\n`);
+
 const server = createServer().listen(0, "127.0.0.1");
 await once(server, "listening");
 const { port } = server.address();
 const member = await Member.join({
   ...{ endpoints, election, id: `${name}:127.0.0.1:${port}`, ttlSeconds: Number(ttl), health: { port: 0 } },
+  stopTimeoutMs: Number(ttl) * 250,
+  logger: { debug: () => {}, info: () => {}, warn: print, error: print },
   lead: async ({ token, signal }) => {
     say(`leads ${token} at ${process.hrtime.bigint()}`);
     await once(signal, "abort");
@@ -46,6 +50,6 @@ async function stop() {
   say("left");
   // Balancers need a moment to see that the health endpoints are gone; what they send meanwhile goes to the successor.
   await sleep(2_000);
-  await closeServer(server, { timeoutMs: 5_000 });
+  await closeServer(server);
   say("closed");
 }
