@@ -17,6 +17,8 @@ export interface MemberDetails {
   readonly version?: string;
   /** When the member came up, as an ISO date. */
   readonly startedAt?: string;
+  /** Set when the member gives its term up by its own will: who routes traffic lets its connections end in peace. */
+  readonly draining?: boolean;
 }
 
 /** The prefix of all details of an election's members. */
@@ -61,6 +63,24 @@ export async function putDetails(
     }
   }
   return undefined;
+}
+
+/**
+ * Marks the details of a member whose term is about to go by plan. Sent before the request that deletes its key, and
+ * nobody waits for it: where it comes too late, or never, the end of the term counts as a failure. Never rejects.
+ */
+export async function markDraining(
+  etcd: Etcd,
+  session: Session,
+  key: string,
+  details: MemberDetails,
+): Promise<void> {
+  const { leaseId: lease, signal } = session;
+  try {
+    await etcd.put(key, JSON.stringify({ ...details, draining: true }), { lease, signal });
+  } catch (error) {
+    if (!signal.aborted) etcd.logger.debug({ error, key }, "could not mark a member as draining");
+  }
 }
 
 /** What repeating does not help against. */
