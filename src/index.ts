@@ -52,3 +52,8 @@ export type { MemberChange, Role } from "./member/member.ts";
 export { Member } from "./member/member.ts";
 export type { MemberConnection, MemberOptions, MemberSettings } from "./member/options.ts";
 export type { Phase, PhaseName } from "./member/phase.ts";
+export type { GatewayChange } from "./traffic/gateway.ts";
+export { Gateway } from "./traffic/gateway.ts";
+export type { GatewayOptions, GatewaySettings } from "./traffic/gateway-options.ts";
+export type { WaitReason } from "./traffic/gateway-route.ts";
+export type { GatewayStats } from "./traffic/gateway-stats.ts";
