@@ -66,8 +66,8 @@ export async function putDetails(
 }
 
 /**
- * Marks the details of a member whose term is about to go by plan. Sent before the request that deletes its key, and
- * nobody waits for it: where it comes too late, or never, the end of the term counts as a failure. Never rejects.
+ * Marks the details of a member whose term goes by plan, before its key goes: else its end counts as a failure. Resolves
+ * soon, whether or not etcd has taken it. Never rejects.
  */
 export async function markDraining(
   etcd: Etcd,
@@ -77,11 +77,15 @@ export async function markDraining(
 ): Promise<void> {
   const { leaseId: lease, signal } = session;
   try {
-    await etcd.put(key, JSON.stringify({ ...details, draining: true }), { lease, signal });
+    const marked = JSON.stringify({ ...details, draining: true });
+    await etcd.put(key, marked, { lease, signal, timeoutMs: markMs });
   } catch (error) {
     if (!signal.aborted) etcd.logger.debug({ error, key }, "could not mark a member as draining");
   }
 }
+
+/** A handover waits no longer for its mark. */
+const markMs = 500;
 
 /** What repeating does not help against. */
 const refusals: ReadonlySet<string> = new Set(["PERMISSION_DENIED", "ETCD_REFUSED"]);

@@ -175,8 +175,11 @@ export class Rounds {
     if (left.aborted) candidacy.end("resigned");
     else candidacy.start();
     const cause = await ended(candidacy);
-    if (candidacy.term !== undefined && planned.has(cause)) this.#markDraining(candidacy.session);
+    const byPlan = candidacy.term !== undefined && planned.has(cause);
+    const marked = byPlan ? this.#markDraining(candidacy.session) : undefined;
     await this.#stop(work, candidacy.session, cause, stopTimeoutMs);
+    // etcd keeps no order between two requests of one client: sent right behind it, the deletion may come first.
+    await marked;
     return cause;
   }
 
@@ -216,10 +219,10 @@ export class Rounds {
   }
 
   /** Where nobody can route to this member it is of no use to anybody. */
-  #markDraining(session: Session): void {
+  async #markDraining(session: Session): Promise<void> {
     const details = this.#details;
     if (this.#detailsRefused || memberAddress(details.id, details) === undefined) return;
-    void markDraining(this.#options.etcd, session, this.#detailsKey(session), details);
+    await markDraining(this.#options.etcd, session, this.#detailsKey(session), details);
   }
 
   get #details(): MemberDetails {

@@ -129,11 +129,13 @@ describe("a member's details", () => {
     await leader.leave();
   });
 
-  test("that cannot be marked hold nobody up", async () => {
+  test("that cannot be marked hold the leaving up for half a second", async () => {
     const world = new World();
     const { member, network } = await world.join("a", { address: "10.0.0.1:80" });
     network.silent = (method) => method === "Put";
-    await member.leave();
+    const leaving = member.leave();
+    await world.advance(500);
+    await leaving;
     expect([world.keys, world.pending, network.openStreams()]).toEqual([[], 0, 0]);
   });
 
