@@ -85,7 +85,7 @@ export async function markDraining(
 }
 
 /** A handover waits no longer for its mark. */
-const markMs = 500;
+const markMs = 1_000;
 
 /** What repeating does not help against. */
 const refusals: ReadonlySet<string> = new Set(["PERMISSION_DENIED", "ETCD_REFUSED"]);

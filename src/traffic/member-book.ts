@@ -7,7 +7,7 @@ import { detailsKey, detailsPrefix, type MemberDetails, parseDetails } from "../
 import { backoffMs, sleep } from "../waiting.ts";
 
 /** Longer than this nobody waits to learn how a leader went. */
-const askMs = 300;
+const askMs = 1_000;
 
 export interface MemberBookOptions {
   readonly etcd: Etcd;
