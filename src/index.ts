@@ -57,6 +57,11 @@ export type { Phase, PhaseName } from "./member/phase.ts";
 export { phases } from "./member/phase.ts";
 export type { Admission } from "./traffic/admissions.ts";
 export { closeServer } from "./traffic/close-server.ts";
+export type { GatewayChange } from "./traffic/gateway.ts";
+export { Gateway } from "./traffic/gateway.ts";
+export type { GatewayOptions, GatewaySettings } from "./traffic/gateway-options.ts";
+export type { WaitReason } from "./traffic/gateway-route.ts";
+export type { GatewayStats } from "./traffic/gateway-stats.ts";
 export type { LeaderOnlyOptions, Otherwise } from "./traffic/guard-options.ts";
 export type {
   FastifyReplyLike,

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { DevServer } from "../devserver/dev-server.ts";
 import { Etcd } from "../etcd/etcd.ts";
 import { defaultMetaPrefix } from "../member/details.ts";
+import { Gateway } from "../traffic/gateway.ts";
 import { type Command, type Context, etcdFlags, timeoutFlag } from "./command.ts";
 import { type Connection, connectionOf, ttlSecondsOf } from "./connection.ts";
 import { play } from "./demo/play.ts";
@@ -23,7 +24,7 @@ export const demo: Command = {
   name: "demo",
   usage: ["demo [--rounds N] [--endpoints LIST]"],
   about: [
-    "Starts three members of one election as processes of their own, dc1 to dc3, each a small HTTP service that answers only while it leads, and a client that sends steady requests to the leader it observes. Every few seconds it takes the leader away, in turn by SIGKILL (a crash) and by asking it to leave (a handover), and starts it again: watch the next in line take over.",
+    "Starts three members of one election as processes of their own, dc1 to dc3, each a small HTTP service that answers only while it leads, a gateway that passes connections on to the leader, and a client that sends it steady requests. Every few seconds it takes the leader away, in turn by SIGKILL (a crash) and by asking it to leave (a handover), and starts it again: watch the next in line take over.",
     "At the end it shows every term, and whether there ever were two leaders at once, by what each member recorded of itself. Exit code 1 if there were.",
     "It needs no etcd: it brings a store of its own, on a free port of this machine. Only --endpoints leads to a real cluster; it uses an election of its own there and removes it at the end.",
   ],
@@ -105,7 +106,14 @@ async function onStage(
   const record = new DemoRecord();
   const show = new Show(output, args.has("json"));
   const tell = (text: string): void => show.tell(text);
-  const stage = new Stage({ ...of, title: `succession demo on ${store}, TTL ${ttlSeconds} s`, record, tell });
+  const gateway = await Gateway.open({ etcd, election: of.election, port: 0 });
+  const stage = new Stage({
+    ...of,
+    gateway: gateway.address,
+    title: `succession demo on ${store}, TTL ${ttlSeconds} s`,
+    record,
+    tell,
+  });
   stop.onForced = () => stage.close();
   show.open(stage);
   let end: number;
@@ -117,6 +125,7 @@ async function onStage(
     end = instant();
     stage.close();
     show.close();
+    await gateway.close({ drainMs: 0 });
   }
   const summary = record.summary(end);
   show.end(stage, summary, end);

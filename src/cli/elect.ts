@@ -1,13 +1,12 @@
 import { checkElection, checkValue } from "../concurrency/naming.ts";
 import { Observer } from "../concurrency/observer.ts";
-import { Etcd } from "../etcd/etcd.ts";
 import { Member } from "../member/member.ts";
 import { onAbort } from "../waiting.ts";
 import { type Command, type Context, etcdFlags, timeoutFlag } from "./command.ts";
-import { connectionOf, ttlSecondsOf } from "./connection.ts";
+import { ttlSecondsOf } from "./connection.ts";
+import { contact } from "./contact.ts";
 import { Teller } from "./election-events.ts";
 import { Outages } from "./outages.ts";
-import { durationMsOf } from "./settings.ts";
 import { asUsage } from "./usage-error.ts";
 
 const defaultTtlSeconds = 10;
@@ -84,18 +83,5 @@ async function observe(context: Context): Promise<number> {
   } finally {
     outages.stop();
     await etcd.close();
-  }
-}
-
-/** A client of a cluster that has answered once: a wrong address must not look like a long wait. */
-async function contact({ arguments: args, env, stop, logger }: Context): Promise<Etcd> {
-  const timeoutMs = durationMsOf(args, "timeout", 5);
-  const etcd = new Etcd({ ...connectionOf(args, env), logger });
-  try {
-    await etcd.ready({ timeoutMs, signal: stop.signal });
-    return etcd;
-  } catch (error) {
-    await etcd.close();
-    throw error;
   }
 }

@@ -32,6 +32,11 @@ const commands: readonly {
     load: async () => (await import("./elect.ts")).elect,
   },
   {
+    name: "gateway",
+    summary: "passes TCP connections on to the leader",
+    load: async () => (await import("./gateway.ts")).gateway,
+  },
+  {
     name: "status",
     summary: "who leads, and the line of succession",
     load: async () => (await import("./status.ts")).status,

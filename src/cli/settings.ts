@@ -32,14 +32,30 @@ export function durationMsOf(args: Arguments, name: string, fallbackSeconds: num
   return seconds * 1_000;
 }
 
+/** A duration given in milliseconds; the library checks what it may be. */
+export function millisecondsOf(args: Arguments, name: string): number | undefined {
+  const value = args.value(name);
+  if (value === undefined) return undefined;
+  return numberOf({ value, source: `--${name}` }, "a number of milliseconds");
+}
+
 /** A count of 1 or more. */
 export function countOf(args: Arguments, name: string): number | undefined {
+  return countFrom(1, args, name);
+}
+
+/** A count of 0 or more. */
+export function countOrZeroOf(args: Arguments, name: string): number | undefined {
+  return countFrom(0, args, name);
+}
+
+function countFrom(least: 0 | 1, args: Arguments, name: string): number | undefined {
   const value = args.value(name);
   if (value === undefined) return undefined;
   const given = { value, source: `--${name}` };
-  const rule = "an integer of 1 or more";
+  const rule = `an integer of ${least} or more`;
   const count = numberOf(given, rule);
-  if (!Number.isSafeInteger(count) || count < 1) throw wrong(given, rule);
+  if (!Number.isSafeInteger(count) || count < least) throw wrong(given, rule);
   return count;
 }
 

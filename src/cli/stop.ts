@@ -7,8 +7,8 @@ export class Stopped extends Error {
 
 const stopSignals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
-/** A command that was told to stop is ended after this, whatever it still waits for. */
-const patienceMs = 1_800;
+/** A command that was told to stop is ended after this, whatever it still waits for, unless it says otherwise. */
+const defaultPatienceMs = 1_800;
 
 /** `npm run` passes on a Ctrl-C that the terminal has sent us already: so soon, it is the same one. */
 const samePressMs = 250;
@@ -22,6 +22,8 @@ const parentCheckMs = 250;
 export class Stop {
   readonly #controller = new AbortController();
   #requestedAt = 0;
+  /** How long the command may take to end, in milliseconds. */
+  patienceMs: number = defaultPatienceMs;
   /** What must happen before the process is ended at once. */
   onForced: () => void = () => {};
 
@@ -45,7 +47,7 @@ export class Stop {
   request(): void {
     if (this.requested) return;
     this.#requestedAt = performance.now();
-    setTimeout(() => this.#force(0), patienceMs).unref();
+    setTimeout(() => this.#force(0), this.patienceMs).unref();
     this.#controller.abort(new Stopped());
   }
 

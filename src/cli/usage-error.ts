@@ -17,6 +17,13 @@ const argumentOf: Readonly<Record<string, string>> = {
   "tls.cert and tls.key": "--cert and --key",
   tls: "--cacert, --cert and --key",
   dataDir: "--data-dir",
+  target: "--target",
+  maxStaleMs: "--max-stale-ms",
+  holdMs: "--hold-ms",
+  holdConnections: "--hold-connections",
+  drainMs: "--drain-ms",
+  connectMs: "--connect-ms",
+  silentMs: "--silent-ms",
 };
 
 /**

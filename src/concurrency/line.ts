@@ -42,8 +42,17 @@ export interface OwnCandidate {
   keySeenBehind(sentAt: number): void;
 }
 
+/** Somebody who acts on who leads, for as long as that is confirmed. */
+interface Relier {
+  readonly withinMs: number;
+  readonly onConfirmed: () => void;
+}
+
 /** How many own keys are read one by one; the rest of the transaction is for other elections. */
 const mostKeys = 50;
+
+/** An answer may take so long on a busy machine, however little patience somebody has. */
+const leastAttemptMs = 250;
 
 /** How often the line is compared with etcd where nobody of this process stands in it. */
 const observerPeriodMs = 10_000;
@@ -58,6 +67,7 @@ export class Line implements Audited {
   readonly #shared: Shared;
   readonly #own: Set<OwnCandidate> = new Set();
   readonly #subscribers: Set<() => void> = new Set();
+  readonly #reliers: Set<Relier> = new Set();
   #users = 0;
   #candidates: readonly Candidate[] = [];
   #revision = 0n;
@@ -153,6 +163,17 @@ export class Line implements Audited {
     return () => this.#own.delete(own);
   }
 
+  /**
+   * Has the leader shown confirmed so often that a read may fail twice within `withinMs`; `onConfirmed` is called after
+   * each time. For somebody who acts on who leads without standing in the line.
+   */
+  rely(withinMs: number, onConfirmed: () => void): () => void {
+    const relier = { withinMs, onConfirmed };
+    this.#reliers.add(relier);
+    this.#audit?.periodChanged();
+    return () => this.#reliers.delete(relier);
+  }
+
   /** Sees to it that the line is read, now or as soon as etcd answers. */
   follow(): void {
     void this.#readAgain(0);
@@ -198,10 +219,11 @@ export class Line implements Audited {
       },
     );
     this.#changed();
+    this.#confirmed();
   }
 
   periodMs(): number {
-    const ttls = [...this.#own].map((own) => own.ttlMs);
+    const ttls = this.#patience();
     return ttls.length === 0
       ? observerPeriodMs * (0.9 + this.#etcd.clock.random() * 0.2)
       : renewalPeriodMs(Math.min(...ttls), this.#etcd.clock.random());
@@ -209,7 +231,14 @@ export class Line implements Audited {
 
   attemptTimeoutMs(): number {
     const ttls = [...this.#own].map((own) => attemptTimeoutMs(own.ttlMs));
-    return Math.min(this.#etcd.attemptTimeoutMs, ...ttls);
+    const withins = [...this.#reliers].map(({ withinMs }) => Math.max(leastAttemptMs, withinMs / 6));
+    return Math.min(this.#etcd.attemptTimeoutMs, ...ttls, ...withins);
+  }
+
+  /** For how long each of those who need reads can do without one. */
+  #patience(): readonly number[] {
+    const ttls = [...this.#own].map((own) => own.ttlMs);
+    return [...ttls, ...[...this.#reliers].map(({ withinMs }) => withinMs)];
   }
 
   question(): Question {
@@ -266,6 +295,7 @@ export class Line implements Audited {
       this.#confirmedAt = sentAt;
       this.#mismatches = 0;
       this.#restarts = 0;
+      this.#confirmed();
     } else if (revision >= this.#revision) {
       // The event may be on its way; it has until the next read. A new stream loses nothing; a new read may skip leaders.
       const mismatches = ++this.#mismatches;
@@ -274,6 +304,10 @@ export class Line implements Audited {
       if (mismatches === 2) this.#shared.watcher.restart();
       else this.#restart();
     }
+  }
+
+  #confirmed(): void {
+    for (const { onConfirmed } of [...this.#reliers]) onConfirmed();
   }
 
   async #read(): Promise<void> {

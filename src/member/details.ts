@@ -17,6 +17,8 @@ export interface MemberDetails {
   readonly version?: string;
   /** When the member came up, as an ISO date. */
   readonly startedAt?: string;
+  /** Set when the member gives its term up by its own will: who routes traffic lets its connections end in peace. */
+  readonly draining?: boolean;
 }
 
 /** The prefix of all details of an election's members. */
@@ -67,6 +69,28 @@ export async function putDetails(
   }
   return undefined;
 }
+
+/**
+ * Marks the details of a member whose term goes by plan, before its key goes: else its end counts as a failure. Resolves
+ * soon, whether or not etcd has taken it. Never rejects.
+ */
+export async function markDraining(
+  etcd: Etcd,
+  session: Session,
+  key: string,
+  details: MemberDetails,
+): Promise<void> {
+  const { leaseId: lease, signal } = session;
+  try {
+    const marked = JSON.stringify({ ...details, draining: true });
+    await etcd.put(key, marked, { lease, signal, timeoutMs: markMs });
+  } catch (error) {
+    if (!signal.aborted) etcd.logger.debug({ error, key }, "could not mark a member as draining");
+  }
+}
+
+/** A handover waits no longer for its mark. */
+const markMs = 1_000;
 
 /** What repeating does not help against. */
 const refusals: ReadonlySet<string> = new Set(["PERMISSION_DENIED", "ETCD_REFUSED"]);

@@ -204,7 +204,8 @@ export function checkTimeoutMs(timeoutMs: number): void {
   }
 }
 
-function checkConnection({ etcd, endpoints }: MemberOptions): void {
+/** Throws `BAD_OPTION` unless there is one way to etcd. */
+export function checkConnection({ etcd, endpoints }: MemberConnection): void {
   if (etcd === undefined) {
     if (endpoints === undefined) throw badOption("endpoints", "given, or else etcd", undefined);
     return;

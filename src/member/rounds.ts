@@ -6,8 +6,9 @@ import type { Etcd } from "../etcd/etcd.ts";
 import type { Logger } from "../log.ts";
 import { version } from "../version.ts";
 import { backoffMs, onAbort, sleep, unlessAborted } from "../waiting.ts";
+import { memberAddress } from "./address.ts";
 import type { Companion } from "./companion.ts";
-import { detailsKey, putDetails } from "./details.ts";
+import { detailsKey, type MemberDetails, markDraining, putDetails } from "./details.ts";
 import type { CheckedSettings } from "./options.ts";
 import type { PhaseEvent } from "./phase.ts";
 import type { Returns } from "./returns.ts";
@@ -30,6 +31,9 @@ const unwanted: ReadonlySet<Cause> = new Set([
   "hung",
   "store-restored",
 ]);
+
+/** Ends by plan: the leader hands over in good order. */
+const planned: ReadonlySet<Cause> = new Set(["resigned", "finished", "handover"]);
 
 /** Ends by which the key is gone from etcd: a successor may lead already. */
 const keyTaken: ReadonlySet<Cause> = new Set(["lease-gone", "key-gone", "store-restored"]);
@@ -179,8 +183,12 @@ export class Rounds {
     if (left.aborted) candidacy.end("resigned");
     else candidacy.start();
     const cause = await ended(candidacy);
+    const byPlan = candidacy.term !== undefined && planned.has(cause);
+    const marked = byPlan ? this.#markDraining(candidacy.session) : undefined;
     await this.#stop(work, candidacy.session, cause, stopTimeoutMs);
     candidacy.workEnded();
+    // etcd keeps no order between two requests of one client: sent right behind it, the deletion may come first.
+    await marked;
     return cause;
   }
 
@@ -214,14 +222,29 @@ export class Rounds {
 
   /** Never rejects. */
   async #putDetails(session: Session): Promise<void> {
-    const { etcd, logger, settings } = this.#options;
-    const { election, id, metaPrefix, details } = settings;
-    const key = detailsKey(election, session.leaseId, metaPrefix);
-    const told = { id, ...details, version, startedAt: this.#startedAt };
-    const error = await putDetails(etcd, session, key, told);
+    const { etcd, logger } = this.#options;
+    const key = this.#detailsKey(session);
+    const error = await putDetails(etcd, session, key, this.#details);
     if (error === undefined || this.#detailsRefused) return;
     this.#detailsRefused = true;
     logger.warn({ error, key }, "etcd refuses this member's details: it stands in the election without");
+  }
+
+  /** Where nobody can route to this member it is of no use to anybody. */
+  async #markDraining(session: Session): Promise<void> {
+    const details = this.#details;
+    if (this.#detailsRefused || memberAddress(details.id, details) === undefined) return;
+    await markDraining(this.#options.etcd, session, this.#detailsKey(session), details);
+  }
+
+  get #details(): MemberDetails {
+    const { id, details } = this.#options.settings;
+    return { id, ...details, version, startedAt: this.#startedAt };
+  }
+
+  #detailsKey(session: Session): string {
+    const { election, metaPrefix } = this.#options.settings;
+    return detailsKey(election, session.leaseId, metaPrefix);
   }
 
   #mustExit(cause: Cause): boolean {

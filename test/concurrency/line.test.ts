@@ -107,6 +107,34 @@ describe("the view", () => {
     expect(view(line)).toEqual(fresh(memory));
   });
 
+  test("is confirmed as often as those who rely on it need, whatever endpoint fails", async () => {
+    const { memory, network, line, clock } = follower(1, 2);
+    put(memory, "a");
+    await clock.advance(0);
+    let confirmed = 0;
+    const forget = line.rely(3_000, () => confirmed++);
+    let oldest = 0;
+    for (let at = 0; at < 60; at++) {
+      // One of the two goes silent for a while, then the other.
+      const [one, other] = network.links;
+      if (at === 20 && one !== undefined) one.silent = true;
+      if (at === 40 && other !== undefined) {
+        one?.heal();
+        other.silent = true;
+      }
+      await clock.advance(500);
+      oldest = Math.max(oldest, clock.now() - line.confirmedAt);
+    }
+    expect(confirmed).toBeGreaterThanOrEqual(20);
+    expect(oldest).toBeLessThan(3_000);
+    forget();
+    network.heal();
+    await clock.advance(3_000);
+    const before = confirmed;
+    await clock.advance(30_000);
+    expect([confirmed, clock.now() - line.confirmedAt < 11_000]).toEqual([before, true]);
+  });
+
   test("of a deaf watch is found out by reading, and another watch is opened that loses nothing", async () => {
     const { memory, network, line, clock, etcd } = follower(1, 2);
     await clock.advance(0);

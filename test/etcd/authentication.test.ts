@@ -136,7 +136,7 @@ test("many sessions whose keepalives are refused one after the other cost one ne
   let tokens = 0;
   const etcd = new FakeEtcd(({ method, request }) => {
     if (method === "Authenticate") return { answer: { token: `t${++tokens}` } };
-    return method === "LeaseGrant" ? { answer: { ID: request["ID"], TTL: 10n } } : { answer: header(5n) };
+    return method === "LeaseGrant" ? { answer: { ...request, TTL: 10n } } : { answer: header(5n) };
   });
   const client = etcd.client(root);
   const sessions = await Promise.all(Array.from({ length: 5 }, () => Session.open(client)));

@@ -25,7 +25,8 @@ describe.each(realEtcds)("the grants of docs/security.md, on etcd $version", (bi
 
   /** Runs lines of the page as they stand there, beside the two password files. */
   async function shell(lines: string, env: NodeJS.ProcessEnv = {}): Promise<void> {
-    const path = `${dirname(binary.etcdctl)}${delimiter}${process.env["PATH"]}`;
+    const { PATH } = process.env;
+    const path = `${dirname(binary.etcdctl)}${delimiter}${PATH}`;
     const settings = { ETCDCTL_API: "3", ETCDCTL_ENDPOINTS: server.endpoint, PATH: path };
     await run("sh", ["-euc", lines], { cwd: folder, env: { ...settings, ...env } });
   }

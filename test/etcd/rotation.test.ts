@@ -28,7 +28,7 @@ describe.concurrent("a member under mutual TLS", () => {
       });
       await eventually(() => expect(member.role).toBe("leader"), patience);
       const told = (field: string) => () =>
-        expect(said.some(({ fields }) => String(fields["error"]).includes(`${field} must be`))).toBe(true);
+        expect(said.some(({ fields: { error } }) => String(error).includes(`${field} must be`))).toBe(true);
 
       // etcd restarts, at last with everything new, while the member's files are half written, one after the other.
       const authority = readFileSync(after.caFile, "utf8");

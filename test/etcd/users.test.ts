@@ -64,7 +64,7 @@ describe.concurrent("running members", () => {
       await secured.revoke();
       await eventually(() => expect(roles()).toEqual(["standby", "standby"]), patience);
       const named = (): void =>
-        expect(said.some(({ fields }) => String(fields["error"]).includes("[/app/e/, /app/e0)"))).toBe(true);
+        expect(said.some(({ fields: { error } }) => String(error).includes("[/app/e/, /app/e0)"))).toBe(true);
       await eventually(named, patience);
       await secured.grant();
       await eventually(allWell, patience);

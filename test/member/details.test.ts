@@ -2,8 +2,9 @@ import { describe, expect, test } from "vitest";
 import { type GrpcCode, StatusError } from "../../src/devserver/status-error.ts";
 import { toBytes, toText } from "../../src/etcd/bytes.ts";
 import { detailsKey, detailsPrefix, parseDetails } from "../../src/member/details.ts";
+import type { MemberSettings } from "../../src/member/options.ts";
 import { version } from "../../src/version.ts";
-import { election, notebook, World } from "./world.ts";
+import { election, gate, notebook, World } from "./world.ts";
 
 function detailsOf(world: World, prefix: string = detailsPrefix(election)): unknown[] {
   return world.keys
@@ -82,6 +83,60 @@ describe("a member's details", () => {
     expect(detailsOf(world)).toHaveLength(1);
     await member.leave();
     expect([world.keys, world.pending]).toEqual([[], 0]);
+  });
+
+  test("say that the member drains, before its key goes, where its term ends by plan", async () => {
+    const world = new World();
+    const stop = gate();
+    const { member } = await world.join("a:10.0.0.1:80", { lead: () => stop.opened });
+    const leaving = member.leave();
+    await world.settle();
+    expect([world.line, detailsOf(world)]).toMatchObject([
+      ["a:10.0.0.1:80"],
+      [{ id: "a:10.0.0.1:80", draining: true }],
+    ]);
+    stop.open();
+    await leaving;
+    expect(world.keys).toEqual([]);
+  });
+
+  test.each<[string, Partial<MemberSettings>, string[]]>([
+    ["has an address", { address: "10.0.0.1:80" }, ["Put", "Txn", "LeaseRevoke"]],
+    ["has none", {}, ["Txn", "LeaseRevoke"]],
+  ])("cost a leader that leaves one request more at most: it %s", async (_title, settings, requests) => {
+    const world = new World();
+    const { member, network } = await world.join("a", settings);
+    const before = network.sent.length;
+    await member.leave();
+    expect(network.sent.slice(before).map(({ method }) => method)).toEqual(requests);
+  });
+
+  test("are not marked by a standby that leaves, nor by a leader that fails", async () => {
+    const world = new World();
+    const fail = gate();
+    const lead = async (): Promise<never> => {
+      await fail.opened;
+      throw new Error("no more");
+    };
+    const address = "10.0.0.1:80";
+    const { member: leader, network } = await world.join("a", { address, lead });
+    const { member: standby, network: other } = await world.join("b", { address });
+    const before = [network.count("Put"), other.count("Put")];
+    await standby.leave();
+    fail.open();
+    await world.settle();
+    expect([leader.role, network.count("Put"), other.count("Put")]).toEqual(["standby", ...before]);
+    await leader.leave();
+  });
+
+  test("that cannot be marked hold the leaving up for a second", async () => {
+    const world = new World();
+    const { member, network } = await world.join("a", { address: "10.0.0.1:80" });
+    network.silent = (method) => method === "Put";
+    const leaving = member.leave();
+    await world.advance(1_000);
+    await leaving;
+    expect([world.keys, world.pending, network.openStreams()]).toEqual([[], 0, 0]);
   });
 
   test.each([

@@ -1,27 +1,33 @@
+import { setMaxListeners } from "node:events";
 import { get } from "node:http";
-import { Observer } from "../../concurrency/observer.ts";
-import type { Etcd } from "../../etcd/etcd.ts";
 
 const everyMs = 50;
-const timeoutMs = 1_000;
 
 export interface ClientListener {
   served(): void;
   failed(): void;
 }
 
-/** A client of the service: it observes the election, and sends steady requests to whoever leads. */
+export interface ClientOptions {
+  /** The gateway, as `host:port`. */
+  readonly address: string;
+  /** How long a request may take. */
+  readonly timeoutMs: number;
+}
+
+/** A client of the service: it sends steady requests to the gateway, each on a connection of its own. */
 export class Client {
+  readonly #options: ClientOptions;
   readonly #listener: ClientListener;
   readonly #stopped = new AbortController();
   readonly #timer: NodeJS.Timeout;
-  #leader: string | undefined;
-  #opened = false;
 
-  constructor(etcd: Etcd, election: string, listener: ClientListener) {
+  constructor(options: ClientOptions, listener: ClientListener) {
+    this.#options = options;
     this.#listener = listener;
+    // Every request under way listens to it.
+    setMaxListeners(0, this.#stopped.signal);
     this.#timer = setInterval(() => this.#request(), everyMs);
-    void this.#observe(new Observer(etcd, election));
   }
 
   stop(): void {
@@ -29,26 +35,9 @@ export class Client {
     this.#stopped.abort();
   }
 
-  /** Never rejects. */
-  async #observe(observer: Observer): Promise<void> {
-    const { signal } = this.#stopped;
-    try {
-      for await (const leader of observer.observe({ signal })) this.#leader = leader?.id;
-    } catch {
-      // Stopped; or etcd refuses to be observed, which shows as failed requests.
-    }
-  }
-
   #request(): void {
     const { signal } = this.#stopped;
-    // A member's id is name:host:port.
-    const [, host, port] = /^[^:]*:(.*):(\d+)$/.exec(this.#leader ?? "") ?? [];
-    if (host === undefined || port === undefined) {
-      // Before the first leader the service has not opened yet.
-      if (this.#opened) this.#listener.failed();
-      return;
-    }
-    this.#opened = true;
+    const { address, timeoutMs } = this.#options;
     let settled = false;
     const settle = (served: boolean): void => {
       if (settled || signal.aborted) return;
@@ -56,7 +45,8 @@ export class Client {
       if (served) this.#listener.served();
       else this.#listener.failed();
     };
-    const request = get({ host, port, path: "/", agent: false, timeout: timeoutMs, signal }, (response) => {
+    const options = { agent: false, timeout: timeoutMs, signal };
+    const request = get(`http://${address}/`, options, (response) => {
       response.on("error", () => settle(false));
       response.on("end", () => settle(response.statusCode === 200)).resume();
     });

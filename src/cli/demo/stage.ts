@@ -14,12 +14,16 @@ const names = ["dc1", "dc2", "dc3"] as const;
 /** A member that died by itself is started again after this; doubled while it goes on dying. */
 const restartAfterMs = 1_000;
 const longestRestartMs = 10_000;
+/** The client waits so much longer than the TTL for a leader. */
+const failoverMs = 3_000;
 
 export interface StageOptions {
   readonly etcd: Etcd;
   readonly connection: Connection;
   readonly election: string;
   readonly ttlSeconds: number;
+  /** Where the gateway takes the client's connections, as `host:port`. */
+  readonly gateway: string;
   readonly title: string;
   readonly record: DemoRecord;
   /** Told in words what happens. */
@@ -42,7 +46,7 @@ export class Stage {
   #closed = false;
 
   constructor(options: StageOptions) {
-    const { etcd, connection, election, ttlSeconds, record } = options;
+    const { etcd, connection, election, ttlSeconds, gateway, record } = options;
     this.#options = options;
     this.record = record;
     const listener = {
@@ -55,10 +59,14 @@ export class Stage {
     this.#line = Line.acquire(etcd, election);
     this.#line.subscribe(() => this.#wake());
     this.#line.sync().catch((error: unknown) => this.#fail(error));
-    this.#client = new Client(etcd, election, {
-      served: () => this.#count("ok"),
-      failed: () => this.#count("failed"),
-    });
+    const timeoutMs = ttlSeconds * 1_000 + failoverMs;
+    this.#client = new Client(
+      { address: gateway, timeoutMs },
+      {
+        served: () => this.#count("ok"),
+        failed: () => this.#count("failed"),
+      },
+    );
     // One after the other, so that they stand in line by their names.
     this.seats[0]?.start();
   }

@@ -1,0 +1,85 @@
+import { Agent, get } from "node:http";
+
+/** What became of one request. */
+export interface Outcome {
+  readonly kind: "kept" | "new";
+  /** Whether the request went out on a connection that had served one before. */
+  readonly reused: boolean;
+  readonly startedAt: number;
+  readonly status: number | undefined;
+  readonly error: string | undefined;
+  /** Who passed it on that did not lead. */
+  readonly via: string | undefined;
+  readonly servedBy: string;
+}
+
+/** Nobody waits longer for an answer. */
+const patienceMs = 60_000;
+
+/** Steady requests, by turns on kept connections and on new ones. */
+export class Load {
+  readonly outcomes: Outcome[] = [];
+  readonly #url: string;
+  // Each connection has its turn, so that none stands idle for long.
+  readonly #kept = new Agent({ keepAlive: true, maxSockets: 16, scheduling: "fifo" });
+  readonly #timer: NodeJS.Timeout;
+  #sent = 0;
+  #underWay = 0;
+
+  constructor(address: string, perSecond: number) {
+    this.#url = `http://${address}/`;
+    const startedAt = performance.now();
+    this.#timer = setInterval(() => {
+      const due = ((performance.now() - startedAt) * perSecond) / 1_000;
+      while (this.#sent < due) this.#send(this.#sent++ % 2 === 0 ? "kept" : "new");
+    }, 5);
+  }
+
+  get failures(): readonly Outcome[] {
+    return this.outcomes.filter(({ status }) => status !== 200);
+  }
+
+  get underWay(): number {
+    return this.#underWay;
+  }
+
+  /** Sends no more; the connections are given up when every request has its outcome. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  close(): void {
+    this.stop();
+    this.#kept.destroy();
+  }
+
+  #send(kind: Outcome["kind"]): void {
+    const startedAt = performance.now();
+    this.#underWay++;
+    let settled = false;
+    const agent = kind === "kept" ? this.#kept : false;
+    const request = get(this.#url, { agent, timeout: patienceMs }, (response) => {
+      let servedBy = "";
+      response.setEncoding("utf8").on("data", (text) => {
+        servedBy += text;
+      });
+      response.on("error", (error: NodeJS.ErrnoException) => settle(undefined, error.code ?? error.message));
+      response.on("end", () =>
+        settle(response.statusCode, undefined, { servedBy, via: response.headers["x-via"]?.toString() }),
+      );
+    });
+    const settle = (
+      status: number | undefined,
+      error: string | undefined,
+      by: { readonly servedBy: string; readonly via?: string | undefined } = { servedBy: "" },
+    ): void => {
+      if (settled) return;
+      settled = true;
+      this.#underWay--;
+      const { reusedSocket: reused } = request;
+      this.outcomes.push({ kind, reused, startedAt, status, error, servedBy: by.servedBy, via: by.via });
+    };
+    request.on("error", (error: NodeJS.ErrnoException) => settle(undefined, error.code ?? error.message));
+    request.on("timeout", () => request.destroy(new Error("timeout")));
+  }
+}
