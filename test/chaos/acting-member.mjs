@@ -60,5 +60,7 @@ for await (const line of createInterface(process.stdin)) {
   const [command, ms] = line.split(" ");
   if (command === "join") void join();
   if (command === "block") block(Number(ms), act);
-  if (command === "hang") block(Number(ms), (term) => record(term, now()));
+  // Code that hangs began while it led.
+  if (command === "hang" && current !== undefined && act(current))
+    block(Number(ms), (term) => record(term, now()));
 }

@@ -2,10 +2,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { expect } from "vitest";
 import type { Cause } from "../../src/errors.ts";
 import type { MemberSettings } from "../../src/member/options.ts";
 import type { PhaseName } from "../../src/member/phase.ts";
 import type { Acting } from "../../src/testing/ledger.ts";
+import { eventually } from "../support/eventually.ts";
 import { Child } from "../support/processes.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 
@@ -149,8 +151,8 @@ export class Actor {
   }
 
   /** Resolves when the process has been ended by somebody else. */
-  async ended(): Promise<void> {
-    await this.#child.exit;
+  async ended(timeoutMs: number): Promise<void> {
+    await eventually(() => expect(this.#child.ended).toBeDefined(), { timeoutMs });
     this.#alive = false;
   }
 
