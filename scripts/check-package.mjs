@@ -26,6 +26,8 @@ const alwaysPacked = [
   "dist/index.js",
   "dist/index.d.ts",
   "dist/cli/main.js",
+  "dist/testing/index.js",
+  "dist/testing/index.d.ts",
 ];
 
 /** The public names that must be there as soon as their layer is. */
@@ -81,6 +83,21 @@ export async function stand(signal: AbortSignal): Promise<void> {
 }`,
 };
 
+/** The same for `succession/testing`. */
+const useOfTesting = `
+import { type Acting, Ledger, type Link, TestServer, VirtualEtcd } from "succession/testing";
+export async function failover(): Promise<readonly Acting[]> {
+  await using etcd = new VirtualEtcd();
+  const ledger = new Ledger({ clock: etcd.clock });
+  const link: Link = etcd.link();
+  const member = await Member.join({ etcd: link.client(), election: "/merc", id: "a", lead: ledger.lead("a") });
+  link.silent({ only: "keepAlives", way: "toClient" });
+  await etcd.clock.advance(20_000);
+  await Promise.all([member.leave(), link.heal()]);
+  return ledger.spells;
+}
+export const served: Promise<string> = TestServer.start().then((server) => server.endpoint);`;
+
 const work = mkdtempSync(join(tmpdir(), "succession-package-"));
 process.once("exit", () => rmSync(work, { recursive: true, force: true }));
 
@@ -90,6 +107,7 @@ if (!existsSync(join(root, "src", "index.ts"))) {
   const tarball = pack();
   const project = install(tarball);
   importIt(project);
+  testWithIt(project);
   typeCheck(project);
   runCommand(project);
   say("the package works");
@@ -131,10 +149,29 @@ function importIt(project) {
   say(`exports ${exported.join(", ")}`);
 }
 
+/** A member leads on each kind of etcd for tests, and the process ends by itself. */
+function testWithIt(project) {
+  const code = `
+    import { Member } from "succession";
+    import { Ledger, ManualClock, TestServer, VirtualEtcd, overlaps } from "succession/testing";
+    for (const etcd of [new VirtualEtcd({ clock: new ManualClock({ seed: 1 }) }), await TestServer.start()]) {
+      const ledger = new Ledger({});
+      await new Promise(async (led) => {
+        const lead = ledger.lead("a", led);
+        const member = await Member.join({ etcd: etcd.client(), election: "/merc", id: "a", lead });
+      });
+      await etcd.close();
+      console.log(etcd.constructor.name, ledger.spells.length, overlaps(ledger.spells).length);
+    }`;
+  const said = run(process.execPath, ["--input-type=module", "-e", code], project);
+  check(said === "VirtualEtcd 1 0\nTestServer 1 0\n", `succession/testing does not work: ${said}`);
+  say("succession/testing works");
+}
+
 function typeCheck(project) {
   const imported = names.map(({ name }) => name);
   const uses = imported.map((name) => useOf[name]);
-  const source = [`import { ${imported.join(", ")} } from "succession";`, ...uses];
+  const source = [`import { ${imported.join(", ")} } from "succession";`, ...uses, useOfTesting];
   writeFileSync(join(project, "consumer.ts"), source.join("\n"));
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
   const flags = [
@@ -151,7 +188,7 @@ function typeCheck(project) {
     [tsc, ...flags, "--types", "node", "--skipLibCheck", "false", "consumer.ts"],
     project,
   );
-  say(`a TypeScript consumer of ${imported.join(", ")} type-checks`);
+  say(`a TypeScript consumer of ${imported.join(", ")} and succession/testing type-checks`);
 }
 
 function runCommand(project) {

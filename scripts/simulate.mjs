@@ -140,8 +140,11 @@ function report(outcomes, seconds, jobs) {
   console.log(
     `all well     ${median(settled)} ms after the last fault in the median seed, ${Math.max(0, ...settled)} ms at most`,
   );
+  const excused = (why) => total(outcomes, ({ excused }) => excused[why]);
+  const excusedMs = Math.round(total(outcomes, ({ excusedMs }) => excusedMs));
   console.log(
-    `excused      ${total(outcomes, ({ excused }) => excused)} overlaps of ${Math.round(total(outcomes, ({ excusedMs }) => excusedMs))} ms, of keys that etcd itself removed`,
+    `excused      ${excused("removed") + excused("restored")} overlaps, ${excusedMs} ms together, where etcd itself removed the older leader's key: ` +
+      `${excused("removed")} for an operator, ${excused("restored")} by a restore`,
   );
   console.log("faults");
   for (const [kind, times] of Object.entries(faults).sort()) console.log(`  ${kind.padEnd(18)} ${times}`);

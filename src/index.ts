@@ -47,6 +47,7 @@ export type { Compare, Op, RangeSort, TxnRequest } from "./etcd/ops.ts";
 export { created, deleteOp, getOp, modified, putOp } from "./etcd/ops.ts";
 export type { TlsOptions } from "./etcd/tls.ts";
 export type { WatchEvents, WatchRequest } from "./etcd/watch.ts";
+export type { HealthCheck, HealthCodes, HealthOptions } from "./health/options.ts";
 export type { Logger } from "./log.ts";
 export type { MemberDetails } from "./member/details.ts";
 export type { MemberChange, Role } from "./member/member.ts";
@@ -54,3 +55,13 @@ export { Member } from "./member/member.ts";
 export type { MemberConnection, MemberOptions, MemberSettings } from "./member/options.ts";
 export type { Phase, PhaseName } from "./member/phase.ts";
 export { phases } from "./member/phase.ts";
+export type { Admission } from "./traffic/admissions.ts";
+export { closeServer } from "./traffic/close-server.ts";
+export type { LeaderOnlyOptions, Otherwise } from "./traffic/guard-options.ts";
+export type {
+  FastifyReplyLike,
+  FastifyRequestLike,
+  HonoContextLike,
+  LeaderOnly,
+} from "./traffic/leader-only.ts";
+export { leaderOnly } from "./traffic/leader-only.ts";

@@ -185,6 +185,7 @@ export class Candidacy implements OwnCandidate {
   }
 
   lineChanged(): void {
+    this.checkDeadline();
     if (this.#endCause !== undefined || !this.#started || !this.line.synced) return;
     // The view is older than the key: its own event is still to come.
     if (this.line.revision < this.token) return;
@@ -213,6 +214,7 @@ export class Candidacy implements OwnCandidate {
   }
 
   keyMissing(): void {
+    this.checkDeadline();
     this.end("key-gone");
   }
 

@@ -2,7 +2,7 @@ import type { CancelTimer } from "../clock.ts";
 import { toBytes } from "../etcd/bytes.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { KV } from "../etcd/gen/etcd_pb.ts";
-import { provenUntil } from "./deadline.ts";
+import { attemptTimeoutMs, provenUntil } from "./deadline.ts";
 import type { Proof, SharedFlag } from "./proof.ts";
 
 /** From here on the main thread counts as blocked, and its key is looked at in its stead. */
@@ -84,7 +84,8 @@ export class KeyWatch {
   async #read(): Promise<number | undefined> {
     const { etcd, name, token, leaseId, ttlMs } = this.#options;
     const request = { key: toBytes(name), keysOnly: true };
-    const limits = { timeoutMs: ttlMs() / 3, idempotent: true };
+    const attempt = Math.min(etcd.attemptTimeoutMs, attemptTimeoutMs(ttlMs()));
+    const limits = { timeoutMs: ttlMs() / 3, attemptTimeoutMs: attempt, idempotent: true };
     const { response, sentAt } = await etcd.call(KV.method.range, request, limits);
     const kv = response.kvs[0];
     return kv?.createRevision === token && kv.lease === leaseId ? sentAt : undefined;

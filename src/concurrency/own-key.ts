@@ -82,7 +82,7 @@ export async function deleteKey(
   if (mark !== undefined) {
     const { timeoutMs = Number.POSITIVE_INFINITY, attemptTimeoutMs = etcd.attemptTimeoutMs } = limits;
     // A full store is told as trouble that may pass; deletions go on there, so the mark gets no more than its share.
-    const briefly = { ...limits, timeoutMs: Math.min(timeoutMs, 2 * attemptTimeoutMs) };
+    const briefly = { ...limits, timeoutMs: Math.min(timeoutMs / 2, attemptTimeoutMs) };
     try {
       await etcd.call(KV.method.txn, { compare, success: [...success, mark] }, briefly);
       return;

@@ -50,8 +50,10 @@ export type ToThread =
   | { readonly do: "close"; readonly client: number };
 
 export type FromThread =
-  /** The thread renews this lease from now on. */
+  /** The thread has renewed this lease once, and goes on. */
   | { readonly on: "taken"; readonly lease: number }
+  /** The thread cannot renew it now. */
+  | { readonly on: "refused"; readonly lease: number; readonly why: string }
   | { readonly on: "renewed"; readonly lease: number; readonly sentAt: number; readonly ttlMs: number }
   | { readonly on: "gone"; readonly lease: number }
   | { readonly on: "key-seen"; readonly key: number; readonly sentAt: number }

@@ -10,8 +10,10 @@ const lingerMs = 5_000;
 
 /** What is told of a lease that the thread was asked to keep. */
 export interface LeaseListener {
-  /** The thread renews it from now on. */
+  /** The thread has renewed it once, and goes on. */
   taken(): void;
+  /** The thread cannot, now. */
+  refused(why: string): void;
   renewed(sentAt: number, ttlMs: number): void;
   gone(): void;
   restored(): void;
@@ -29,6 +31,7 @@ interface Client {
   readonly etcd: Etcd;
   readonly connection: Connection;
   readonly number: number;
+  readonly forgets: readonly (() => void)[];
 }
 
 let numbers = 0;
@@ -48,10 +51,7 @@ export class RenewalThread {
 
   private constructor() {
     const life = new SignOfLife();
-    this.#heartbeat = new Heartbeat(systemClock, life, (blockedMs) => {
-      const fields = { blockedMs: Math.round(blockedMs) };
-      for (const { etcd } of this.#clients.values()) etcd.logger.warn(fields, "the event loop was blocked");
-    });
+    life.give(systemClock.now());
     const data: ThreadData = { origin: systemClock.origin, signOfLife: life.memory };
     this.#worker = new Worker(new URL("./renewal-worker.js", import.meta.url), {
       name: "succession-renewal",
@@ -60,6 +60,10 @@ export class RenewalThread {
       execArgv: [],
     });
     this.#worker.unref();
+    this.#heartbeat = new Heartbeat(systemClock, life, (blockedMs) => {
+      const fields = { blockedMs: Math.round(blockedMs) };
+      for (const { etcd } of this.#clients.values()) etcd.logger.warn(fields, "the event loop was blocked");
+    });
     this.#worker.on("message", (message: FromThread) => this.#onMessage(message));
     this.#worker.on("error", (error) => this.#onEnd(error));
     this.#worker.on("exit", () => this.#onEnd(undefined));
@@ -104,15 +108,26 @@ export class RenewalThread {
   #clientOf(etcd: Etcd, connection: Connection): Client {
     const known = this.#clients.get(etcd);
     if (known !== undefined) return known;
-    const client = { etcd, connection, number: ++numbers };
+    const client: Client = {
+      ...{ etcd, connection, number: ++numbers },
+      forgets: [
+        onAbort(etcd.closedSignal, () => {
+          this.#forgetClient(client);
+          // Whoever closes his client is done; nobody comes back on it.
+          if (this.#clients.size === 0 && this.#leases.size === 0) this.#close();
+        }),
+        // Its sessions have ended. What the thread's client knows of the store would be held against the restored one.
+        etcd.onRestored(() => this.#forgetClient(client)),
+      ],
+    };
     this.#clients.set(etcd, client);
-    onAbort(etcd.closedSignal, () => {
-      this.#clients.delete(etcd);
-      this.#send({ do: "close", client: client.number });
-      // Whoever closes his client is done; nobody comes back on it.
-      if (this.#clients.size === 0 && this.#leases.size === 0) this.#close();
-    });
     return client;
+  }
+
+  #forgetClient({ etcd, number, forgets }: Client): void {
+    for (const forget of forgets) forget();
+    this.#clients.delete(etcd);
+    this.#send({ do: "close", client: number });
   }
 
   #idle(): void {
@@ -137,11 +152,16 @@ export class RenewalThread {
     if (RenewalThread.#running === this) RenewalThread.#running = undefined;
     this.#heartbeat.stop();
     this.#cancelLinger();
+    for (const { forgets } of this.#clients.values()) for (const forget of forgets) forget();
+    this.#clients.clear();
     const leases = [...this.#leases.values()];
     this.#leases.clear();
     this.#keys.clear();
     for (const { listener, client } of leases) {
-      client.etcd.logger.error({ error }, "the renewal thread has ended; renewing on the main thread");
+      client.etcd.logger.error(
+        { error },
+        "the renewal thread has ended; renewing on the main thread meanwhile",
+      );
       listener.threadLost();
     }
   }
@@ -154,6 +174,9 @@ export class RenewalThread {
     switch (message.on) {
       case "taken":
         this.#leases.get(message.lease)?.listener.taken();
+        return;
+      case "refused":
+        this.#leases.get(message.lease)?.listener.refused(message.why);
         return;
       case "renewed":
         this.#leases.get(message.lease)?.listener.renewed(message.sentAt, message.ttlMs);

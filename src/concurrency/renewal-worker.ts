@@ -1,4 +1,4 @@
-import { writeSync } from "node:fs";
+import { write } from "node:fs";
 import { parentPort, workerData } from "node:worker_threads";
 import { SystemClock } from "../clock.ts";
 import { Etcd } from "../etcd/etcd.ts";
@@ -30,21 +30,32 @@ function loggerOf(client: number): Logger {
   const at =
     (level: keyof Logger) =>
     (fields: object, message: string): void => {
-      const line = { on: "log", client, level, message } as const;
-      try {
-        say({ ...line, fields });
-      } catch (error) {
-        say({ ...line, fields: { error: String(error) } });
-      }
+      say({ on: "log", client, level, fields: plain(fields), message });
     };
   return { debug: at("debug"), info: at("info"), warn: at("warn"), error: at("error") };
 }
 
+/** What can be copied to another thread; an error in words, for a copy of it would lose its code. */
+function plain(fields: object): object {
+  return JSON.parse(JSON.stringify(fields, (_name, value: unknown) => inWords(value)));
+}
+
+function inWords(value: unknown): unknown {
+  if (typeof value === "bigint") return String(value);
+  if (!(value instanceof Error)) return value;
+  const { name, message, stack, cause } = value;
+  return { ...value, name, message, stack, ...(cause === undefined ? {} : { cause }) };
+}
+
+/** How long the last words may take: standard error may be what blocks the main thread. */
+const lastWordsMs = 20;
+
 const watchdog = new Watchdog(clock, life, (ms) => {
+  const kill = (): void => void process.kill(process.pid, "SIGKILL");
+  setTimeout(kill, lastWordsMs);
   // The thread that could log is the one that is blocked.
   const what = `the event loop of process ${process.pid} has been blocked for ${Math.round(ms)} ms while it leads`;
-  writeSync(2, `succession: ${what}; ending the process before its deadline, as onHang "kill" asks\n`);
-  process.kill(process.pid, "SIGKILL");
+  write(2, `succession: ${what}; ending the process before its deadline, as onHang "kill" asks\n`, kill);
 });
 
 /** So many refusals in a row, 50 ms apart, make a hung process: one that was suspended as a whole has woken by then. */
@@ -60,6 +71,7 @@ class Charge {
   readonly #stopped: SharedFlag;
   readonly #renewal: Renewal;
   #refusals = 0;
+  #taken = false;
   ttlMs: number;
 
   constructor(order: LeaseOrder, etcd: Etcd) {
@@ -73,8 +85,10 @@ class Charge {
     const listener = {
       renewed: (sentAt: number, ttlMs: number): void => {
         this.ttlMs = ttlMs;
-        this.#hung.value = false;
         this.proof.renew(provenUntil(sentAt, ttlMs), clock.now());
+        // Not before: until the way from here to etcd has been shown to work, the main thread renews.
+        if (!this.#taken) say({ on: "taken", lease });
+        this.#taken = true;
         say({ on: "renewed", lease, sentAt, ttlMs });
       },
       gone: (): void => {
@@ -94,6 +108,8 @@ class Charge {
   #mayRenew(): boolean {
     const may = this.wanted();
     this.#refusals = may ? 0 : this.#refusals + 1;
+    // Who woke in time is not hung any more, whatever ends the lease after that.
+    if (may && !this.proof.passed(clock.now())) this.#hung.value = false;
     if (this.#refusals >= hungRefusals && !this.#stopped.value) this.#hung.value = true;
     return may;
   }
@@ -156,8 +172,12 @@ function clientOf({ client, connection }: LeaseOrder): Etcd {
 function carryOut(order: ToThread): void {
   switch (order.do) {
     case "renew":
-      charges.set(order.lease, new Charge(order, clientOf(order)));
-      say({ on: "taken", lease: order.lease });
+      try {
+        charges.set(order.lease, new Charge(order, clientOf(order)));
+      } catch (error) {
+        // TLS files may be unreadable just now; that must not cost the others their thread.
+        say({ on: "refused", lease: order.lease, why: String(error) });
+      }
       return;
     case "stop":
       charges.get(order.lease)?.stop();

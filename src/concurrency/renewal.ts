@@ -165,7 +165,7 @@ export class Renewal {
     }
     this.#etcd.logger.debug({ endpoint: connection.endpoint, status }, "keepalive stream broken");
     if (remedy === "authenticate") {
-      this.#etcd.authorize({ anew: true }).catch(() => {
+      this.#etcd.authorize().catch(() => {
         // The next attempt reports it.
       });
     }

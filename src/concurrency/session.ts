@@ -54,6 +54,11 @@ export function checkHang({ worker, hangAfterMs, onHang }: SessionOptions): void
   if (onHang === "kill" && worker !== true) {
     throw badOption("onHang", '"report" without a worker thread, which alone can kill', onHang);
   }
+  if (onHang === "kill" && process.pid === 1) {
+    const rule =
+      '"report" in process 1, which no signal from within ends: start it under an init such as tini';
+    throw badOption("onHang", rule, onHang);
+  }
 }
 
 /** The largest TTL that etcd grants. */
@@ -181,7 +186,7 @@ export class Session implements AsyncDisposable {
   /** Milliseconds for which the lease is still proven to live, computed now; 0 once the session has ended. */
   get remainingMs(): number {
     const now = this.#clock.now();
-    return this.#endCause !== undefined || this.#proof.passed(now) ? 0 : this.#proof.until - now;
+    return this.#endCause !== undefined || this.#proof.passed(now) ? 0 : Math.max(0, this.#proof.until - now);
   }
 
   /**

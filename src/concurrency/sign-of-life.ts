@@ -30,7 +30,7 @@ export class Heartbeat {
   constructor(clock: Clock, life: SignOfLife, onBlocked: (blockedMs: number) => void) {
     let last = clock.now();
     life.give(last);
-    // Not the clock's timer, which would keep the process alive.
+    // Not the clock's timer, which would keep the process alive. Test environments for browsers return a number.
     this.#timer = setInterval(() => {
       const now = clock.now();
       life.give(now);
@@ -38,7 +38,7 @@ export class Heartbeat {
       last = now;
       if (blockedMs >= 1_000) onBlocked(blockedMs);
     }, beatMs);
-    this.#timer.unref();
+    this.#timer.unref?.();
   }
 
   stop(): void {

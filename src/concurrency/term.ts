@@ -39,7 +39,9 @@ export class Term {
 
   /** Milliseconds for which the term still holds without another word from etcd, computed now; 0 once it has ended. */
   get remainingMs(): number {
-    return this.#endCause === undefined ? Math.max(0, this.#deadline() - this.#clock.now()) : 0;
+    // The clock is read first: a deadline that was found passed after that counts, whatever was held up in between.
+    const now = this.#clock.now();
+    return this.#endCause === undefined ? Math.max(0, this.#deadline() - now) : 0;
   }
 
   /**

@@ -83,6 +83,19 @@ describe("the watchdog", () => {
     expect(killed).toEqual([]);
   });
 
+  test("does not count looks from before a suspension against a loop that was only busy", async () => {
+    const { clock, main, killed, watchdog } = world();
+    watchdog.add({ acting: true, until: 1_000 });
+    await clock.advance(400);
+    main.blocked = true;
+    await clock.advance(110);
+    clock.jump(60_000);
+    await clock.advance(0);
+    main.blocked = false;
+    await clock.advance(1_000);
+    expect(killed).toEqual([]);
+  });
+
   test("looks no more when there is nobody left", async () => {
     const { clock, main, killed, watchdog } = world();
     const remove = watchdog.add({ acting: true, until: 1_000 });

@@ -30,6 +30,7 @@ export class Watchdog {
   #cancelTimer: CancelTimer = () => {};
   #seenAt = 0;
   #silentLooks = 0;
+  #lookedAt = 0;
 
   constructor(clock: Clock, life: SignOfLife, kill: (silentMs: number) => void) {
     this.#clock = clock;
@@ -55,10 +56,13 @@ export class Watchdog {
 
   #look(): void {
     const { at } = this.#life;
-    this.#silentLooks = at === this.#seenAt ? this.#silentLooks + 1 : 0;
-    this.#seenAt = at;
-    if (this.#silentLooks < mostSilentLooks) return;
     const now = this.#clock.now();
+    // A look that comes late was itself held up: what was counted before says nothing any more.
+    const onTime = now - this.#lookedAt < 3 * lookMs;
+    this.#silentLooks = at === this.#seenAt && onTime ? this.#silentLooks + 1 : 0;
+    this.#seenAt = at;
+    this.#lookedAt = now;
+    if (this.#silentLooks < mostSilentLooks) return;
     const due = [...this.#watched].some(({ acting, until }) => acting && now >= until - leadMs);
     if (due) this.#kill(now - at);
   }

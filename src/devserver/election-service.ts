@@ -1,5 +1,4 @@
 import { create } from "@bufbuild/protobuf";
-import type { ServerWritableStream } from "@grpc/grpc-js";
 import { grpc } from "../etcd/failure.ts";
 import {
   type CampaignRequest,
@@ -7,13 +6,12 @@ import {
   CampaignResponseSchema,
   type Election,
   type LeaderKey,
-  type LeaderRequest,
   type LeaderResponse,
   LeaderResponseSchema,
   ProclaimResponseSchema,
   ResignResponseSchema,
 } from "../etcd/gen/v3election_pb.ts";
-import { grpcStatus, type ServiceHandlers } from "./grpc-service.ts";
+import type { Answers, ServiceHandlers } from "./grpc-service.ts";
 import { createdAt, deleteCreatedAt, Line } from "./line.ts";
 import { refusals, StatusError } from "./status-error.ts";
 import type { Store } from "./store.ts";
@@ -33,7 +31,7 @@ export function electionHandlers(store: Store): ServiceHandlers<typeof Election>
       if (kv === undefined) throw refusals.electionNoLeader();
       return create(LeaderResponseSchema, { header, kv });
     }),
-    observe: (call) => observe(store, call),
+    observe: ({ name }, answers) => observe(new Line(store, name), answers),
     resign: recoded(({ leader }) => {
       const { key, rev } = given(leader);
       return create(ResignResponseSchema, { header: deleteCreatedAt(store, key, rev).header });
@@ -90,22 +88,16 @@ function proclaim(store: Store, { key, rev, lease }: Omit<LeaderKey, "$typeName"
 }
 
 /** Sends each leader and each of its values; a line that is empty for a while goes without saying. */
-function observe(store: Store, call: ServerWritableStream<LeaderRequest, LeaderResponse>): void {
-  const line = new Line(store, call.request.name);
+function observe(line: Line, answers: Answers<LeaderResponse>): () => void {
   let told = 0n;
   const tell = (): void => {
     const { header, kv } = line.first();
     if (kv === undefined || kv.modRevision === told) return;
     told = kv.modRevision;
-    call.write(create(LeaderResponseSchema, { header, kv }));
+    answers.send(create(LeaderResponseSchema, { header, kv }));
   };
-  try {
-    tell();
-    const stop = line.follow(tell, (error) => call.emit("error", grpcStatus(error)));
-    call.on("cancelled", stop);
-  } catch (error) {
-    call.emit("error", grpcStatus(error));
-  }
+  tell();
+  return line.follow(tell, (error) => answers.end(error));
 }
 
 function given(leader: LeaderKey | undefined): LeaderKey {

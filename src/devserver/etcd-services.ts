@@ -1,4 +1,3 @@
-import { setMaxListeners } from "node:events";
 import { create } from "@bufbuild/protobuf";
 import {
   type Auth,
@@ -9,12 +8,8 @@ import {
   MemberListResponseSchema,
   type Watch,
 } from "../etcd/gen/etcd_pb.ts";
-import { onAbort } from "../waiting.ts";
 import type { ServiceHandlers } from "./grpc-service.ts";
-import { grpcStatus } from "./grpc-service.ts";
-import { refusals } from "./status-error.ts";
 import type { Store } from "./store.ts";
-import type { WatchStream } from "./watch-stream.ts";
 
 export function kvHandlers(store: Store): ServiceHandlers<typeof KV> {
   return {
@@ -26,51 +21,26 @@ export function kvHandlers(store: Store): ServiceHandlers<typeof KV> {
   };
 }
 
-/** `closing` ends the streams: the store has nothing to end them by. */
-export function leaseHandlers(store: Store, closing: AbortSignal): ServiceHandlers<typeof Lease> {
-  // One listener a stream: hundreds of clients are no leak.
-  setMaxListeners(0, closing);
+export function leaseHandlers(store: Store): ServiceHandlers<typeof Lease> {
   return {
     leaseGrant: (request) => store.leaseGrant(request),
     leaseRevoke: (request) => store.leaseRevoke(request),
     leaseTimeToLive: (request) => store.leaseTimeToLive(request),
     leaseLeases: (request) => store.leaseLeases(request),
-    leaseKeepAlive: (call) => {
-      const end = (error: unknown): void => void call.emit("error", grpcStatus(error));
-      const forget = onAbort(closing, () => end(refusals.stopped()));
-      call.on("cancelled", forget);
-      call.on("data", (request) => {
-        try {
-          call.write(store.leaseKeepAlive(request));
-        } catch (error) {
-          forget();
-          end(error);
-        }
-      });
-      call.on("end", () => {
-        forget();
-        call.end();
-      });
-    },
+    leaseKeepAlive: (answers) => ({
+      receive: (request) => answers.send(store.leaseKeepAlive(request)),
+      finish: () => answers.end(),
+      gone: () => {},
+    }),
   };
 }
 
 export function watchHandlers(store: Store): ServiceHandlers<typeof Watch> {
   return {
-    watch: (call) => {
-      let stream: WatchStream;
-      const end = (error: unknown): void => void call.emit("error", grpcStatus(error));
-      try {
-        const requiresLeader = call.metadata.get("hasleader").includes("true");
-        stream = store.watch({ send: (response) => void call.write(response), end }, { requiresLeader });
-      } catch (error) {
-        end(error);
-        return;
-      }
-      call.on("data", (request) => stream.handle(request));
-      // A client that only ends its side still wants its events; one that is gone is "cancelled".
-      call.on("cancelled", () => stream.close());
-      call.on("close", () => stream.close());
+    // A client that only ends its side still wants its events.
+    watch: (answers, { hasleader }) => {
+      const stream = store.watch(answers, { requiresLeader: hasleader === "true" });
+      return { receive: (request) => stream.handle(request), gone: () => stream.close() };
     },
   };
 }

@@ -347,13 +347,12 @@ export class Etcd implements AsyncDisposable {
   }
 
   /**
-   * @internal Gets a token if one is needed and there is none; `anew` after etcd refused the one there is. Rejects
-   * with `AUTH_FAILED`, `ETCD_UNAVAILABLE`, `CLOSED` or the signal's reason.
+   * @internal Gets a token if one is needed and there is none. Rejects with `AUTH_FAILED`, `ETCD_UNAVAILABLE`, `CLOSED`
+   * or the signal's reason.
    */
-  async authorize(options: CallOptions & { readonly anew?: boolean } = {}): Promise<void> {
+  async authorize(options: CallOptions = {}): Promise<void> {
     const { authentication, closedSignal } = this.#requests;
     closedSignal.throwIfAborted();
-    if (options.anew === true) authentication.refused(authentication.token);
     await authentication.authorize(options.signal, options.attemptTimeoutMs);
   }
 
@@ -380,6 +379,7 @@ export class Etcd implements AsyncDisposable {
       },
       cancel: () => stream.cancel(),
       succeeded: () => pool.succeeded(peer),
+      refused: () => authentication.refused(token),
       failed: (status) => {
         if (classify(status).remedy === "authenticate") authentication.refused(token);
         pool.failed(peer, status);
@@ -398,6 +398,8 @@ export interface OpenStream<I> extends Stream<I> {
   readonly openTimeoutFactor: 1 | 2;
   /** It answered. */
   succeeded(): void;
+  /** etcd refused the token that it was opened with. */
+  refused(): void;
   /** It ended. */
   failed(status: RpcStatus): void;
   /** It let a time limit pass. */
@@ -411,9 +413,18 @@ function connectionOf(options: EtcdOptions, clock: Clock): Connection | undefine
   const { endpoints, tls, user, password, attemptTimeoutMs } = options;
   return {
     endpoints: [...endpoints],
-    ...(tls === undefined ? {} : { tls: { ...tls } }),
+    ...(tls === undefined ? {} : { tls: textsOf(tls) }),
     ...(user === undefined || password === undefined ? {} : { user, password }),
     ...(attemptTimeoutMs === undefined ? {} : { attemptTimeoutMs }),
+  };
+}
+
+/** The fields that are known, as text: a buffer would arrive as another type, a function not at all. */
+function textsOf({ ca, cert, key }: TlsOptions): TlsOptions {
+  return {
+    ...(ca === undefined ? {} : { ca: String(ca) }),
+    ...(cert === undefined ? {} : { cert: String(cert) }),
+    ...(key === undefined ? {} : { key: String(key) }),
   };
 }
 
@@ -424,5 +435,8 @@ function userOf({ user, password }: EtcdOptions): User | undefined {
     throw badOption("user and password", "given together", given);
   }
   if (user === "") throw badOption("user", "a name", user);
+  // Refused here, for the encoder's error would show the value.
+  if (typeof password !== "string") throw badOption("password", "text", `a ${typeof password}`);
+  if (/\p{Surrogate}/u.test(password)) throw badOption("password", "well-formed text", "other text");
   return { name: user, password };
 }

@@ -1,4 +1,4 @@
-import { X509Certificate } from "node:crypto";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { isIP, type Socket } from "node:net";
 import { connect, createSecureContext, type SecureContext } from "node:tls";
@@ -43,23 +43,51 @@ export function secureContext(options: TlsOptions): SecureContext {
     );
   }
   const given = { ...pem("ca", ca), ...pem("cert", cert), ...pem("key", key) };
+  // One by one, for OpenSSL passes over what is no certificate, and does not say which of the three it dislikes.
+  if (given.ca !== undefined) parsed("ca", ca, () => new X509Certificate(given.ca ?? ""));
+  if (given.cert !== undefined) {
+    const own = parsed("cert", cert, () => new X509Certificate(given.cert ?? ""));
+    const secret = parsed("key", key, () => createPrivateKey(given.key ?? ""));
+    if (!own.checkPrivateKey(secret)) throw badOption("tls.key", "the key of tls.cert", shown(key));
+  }
   try {
-    // OpenSSL passes over what is no certificate, and then trusts nobody.
-    if (given.ca !== undefined) new X509Certificate(given.ca);
     return createSecureContext(given);
   } catch (error) {
-    throw badOption(
-      "tls",
-      `PEM certificates and a matching key (${(error as Error).message})`,
-      "unusable ones",
-    );
+    throw badOption("tls", `usable by OpenSSL (${(error as Error).message})`, "what is not");
   }
 }
 
-function pem<F extends "ca" | "cert" | "key">(field: F, value: string | undefined): { [K in F]?: string } {
+type Field = "ca" | "cert" | "key";
+
+/** What the PEM text holds, or `BAD_OPTION` naming the field: also for a file that is half written just now. */
+function parsed<T>(field: Field, value: string | undefined, parse: () => T): T {
+  try {
+    return parse();
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException;
+    const what = field === "key" ? "a private key in PEM" : "a certificate in PEM";
+    const rule =
+      code === "ERR_MISSING_PASSPHRASE"
+        ? "a private key without a passphrase (this one is encrypted)"
+        : `${what} (${message})`;
+    throw badOption(`tls.${field}`, rule, shown(value));
+  }
+}
+
+/** A path, to name the file; never the text of a key. */
+function shown(value: string | undefined): string {
+  return value !== undefined && isPath(value) ? value : "text";
+}
+
+function isPath(value: string): boolean {
+  return value.length < 256 && !value.includes("\n") && !value.includes("-----BEGIN");
+}
+
+function pem<F extends Field>(field: F, value: string | undefined): { [K in F]?: string } {
   if (value === undefined) return {};
   const text = (it: string): { [K in F]?: string } => ({ [field]: it }) as { [K in F]?: string };
   if (value.includes("-----BEGIN")) return text(value);
+  if (!isPath(value)) throw badOption(`tls.${field}`, "a path or PEM text", shown(value));
   try {
     return text(readFileSync(value, "utf8"));
   } catch (error) {

@@ -276,9 +276,7 @@ export class Watcher {
     if (code === "PERMISSION_DENIED" && this.#etcd.hasUser && !follower.denied) {
       // etcd 3.4 says so too when it is the token that is old.
       follower.denied = true;
-      void this.#etcd.authorize({ anew: true }).catch(() => {
-        // Opening the next stream reports it.
-      });
+      connection.refused();
       this.#broken(connection, status);
     } else if (remedy === "fatal") {
       this.#drop(follower);

@@ -4,9 +4,14 @@ import { type Candidate, Line } from "../concurrency/line.ts";
 import type { Term } from "../concurrency/term.ts";
 import { type Cause, closedError, SuccessionError } from "../errors.ts";
 import { Etcd } from "../etcd/etcd.ts";
+import { HealthServer } from "../health/health-server.ts";
+import type { CheckedHealth } from "../health/options.ts";
+import type { HealthReport } from "../health/report.ts";
 import { guarded, type Logger } from "../log.ts";
 import { onAbort, unlessAborted } from "../waiting.ts";
 import { Changes, type MemberChange, type Role } from "./changes.ts";
+import type { Companion, Surroundings } from "./companion.ts";
+import { Ends, healthReport } from "./health-report.ts";
 import { type CheckedSettings, checkSettings, checkTimeoutMs, type MemberOptions } from "./options.ts";
 import { next, outside, type Phase, type PhaseEvent, type PhaseName } from "./phase.ts";
 import { Returns } from "./returns.ts";
@@ -32,6 +37,8 @@ export class Member implements AsyncDisposable {
   readonly #returns: Returns;
   readonly #rounds: Rounds;
   readonly #changes = new Changes();
+  readonly #ends = new Ends();
+  readonly #companions: Set<Companion> = new Set();
   readonly #leaving = new AbortController();
   readonly #forgets: (() => void)[] = [];
   #phase: Phase = outside;
@@ -40,6 +47,8 @@ export class Member implements AsyncDisposable {
   #cancelTelling: CancelTimer = () => {};
   #running: Promise<void> = Promise.resolve();
   #left: Promise<void> | undefined;
+  #health: HealthServer | undefined;
+  #openingHealth: Promise<void> | undefined;
 
   private constructor(etcd: Etcd, settings: CheckedSettings, options: MemberOptions) {
     const { id, election } = settings;
@@ -55,6 +64,7 @@ export class Member implements AsyncDisposable {
     this.#rounds = new Rounds({
       ...{ etcd, settings, logger: this.#logger, line: this.#line, returns: this.#returns },
       left: this.#leaving.signal,
+      companions: this.#companions,
       on: (event) => this.#on(event),
     });
     this.#forgets.push(this.#line.subscribe(() => this.#tell()));
@@ -64,7 +74,8 @@ export class Member implements AsyncDisposable {
 
   /**
    * Joins an election. Resolves when the member's key exists; until then it waits through any outage of etcd, to the end
-   * of `timeoutMs` (`TIMEOUT`) or until `signal` aborts. Bad options and refused credentials reject at once.
+   * of `timeoutMs` (`TIMEOUT`) or until `signal` aborts. Bad options, a port for `health` that is taken, and refused
+   * credentials reject at once.
    */
   static async join(options: MemberOptions): Promise<Member> {
     const settings = checkSettings(options);
@@ -126,6 +137,21 @@ export class Member implements AsyncDisposable {
     return this.#left === undefined ? this.#line.candidates : [];
   }
 
+  /** The port on which the health endpoints are, which tells what a `health.port` of 0 has become. */
+  get healthPort(): number | undefined {
+    return this.#health?.port;
+  }
+
+  /** @internal Ties what serves on this member's behalf to its life. */
+  accompany(companion: Companion): Surroundings {
+    this.#companions.add(companion);
+    return {
+      ...{ etcd: this.#etcd, line: this.#line, logger: this.#logger },
+      metaPrefix: this.#settings.metaPrefix,
+      ownToken: () => this.#rounds.candidacy?.token,
+    };
+  }
+
   /**
    * What happens to this member, the present state first; ends when the member has left. A reader who is 1024 changes
    * behind is taken to the newest, whose `skipped` says how many he missed.
@@ -152,21 +178,39 @@ export class Member implements AsyncDisposable {
   }
 
   /** Begins the rounds. Resolves when the first key exists; rejects when there will be none. */
-  #start(): Promise<void> {
-    return new Promise((resolve, reject) => {
+  async #start(): Promise<void> {
+    if (this.#settings.health !== undefined) {
+      // A port that is taken must be known before there is a key; meanwhile the connection is opened and the line read.
+      void this.#line.sync().catch(() => {});
+      this.#openingHealth = this.#openHealth(this.#settings.health);
+      await this.#openingHealth;
+      this.#leaving.signal.throwIfAborted();
+    }
+    await new Promise<void>((resolve, reject) => {
       this.#onJoined = resolve;
       // Ending without a key, the member has left.
       this.#running = this.#rounds.run().then(() => reject(this.#leaving.signal.reason), reject);
     });
   }
 
+  async #openHealth(health: CheckedHealth): Promise<void> {
+    this.#health = await HealthServer.open({
+      ...{ health, clock: this.#etcd.clock, logger: this.#logger },
+      ttlMs: this.#settings.ttlSeconds * 1_000,
+      report: () => this.#healthReport(),
+    });
+  }
+
   async #leave(timeoutMs: number): Promise<void> {
     const { clock, closedSignal } = this.#etcd;
     this.#leaving.abort(closedSignal.aborted ? closedSignal.reason : closedError("the member"));
+    for (const companion of this.#companions) companion.leaving();
     this.#rounds.candidacy?.end(closedSignal.aborted ? "closed" : "resigned");
     const late = new AbortController();
     const cancel = clock.at(clock.now() + timeoutMs, () => late.abort());
-    const done = this.#running.then(() => this.#returns.settled());
+    const done = this.#running
+      .then(() => this.#returns.settled())
+      .then(() => Promise.all([...this.#companions].map((companion) => companion.left())));
     await unlessAborted(done, late.signal).catch(() => {
       this.#logger.warn(
         { phase: this.phase },
@@ -180,6 +224,9 @@ export class Member implements AsyncDisposable {
     this.#line.release();
     this.#changes.end();
     if (this.#ownsEtcd) await this.#etcd.close();
+    // Until now it said that this member stands by.
+    await this.#openingHealth?.catch(() => {});
+    await this.#health?.close();
   }
 
   get #termStands(): boolean {
@@ -193,7 +240,10 @@ export class Member implements AsyncDisposable {
       this.#cause = undefined;
       this.#onJoined();
     }
-    if (event.on === "lost") this.#cause = event.cause;
+    if (event.on === "lost") {
+      this.#cause = event.cause;
+      this.#ends.add(event.cause, this.#etcd.clock.date().toISOString());
+    }
     if (this.#phase === before) return;
     this.#logger.info({ phase: this.#phase, event: event.on }, `${before.at} -> ${this.#phase.at}`);
     this.#tell();
@@ -203,6 +253,14 @@ export class Member implements AsyncDisposable {
     const { role, phase, leader, term } = this;
     const position = this.#phase.at === "waiting" ? this.#phase.position : undefined;
     return { role, phase, position, leader, term, cause: this.#cause, skipped: 0 };
+  }
+
+  #healthReport(): HealthReport {
+    return healthReport({
+      ...{ election: this.election, id: this.id, ends: this.#ends, now: this.#etcd.clock.now() },
+      ...{ state: this.#state(), leaving: this.#left !== undefined, candidacy: this.#rounds.candidacy },
+      ...{ line: this.#line, candidates: this.line, ttlMs: this.#settings.ttlSeconds * 1_000 },
+    });
   }
 
   #tell(): void {

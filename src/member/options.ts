@@ -5,6 +5,7 @@ import { checkTakeoverDelayMs, leastTakeoverDelayMs, type TakeoverOptions } from
 import type { Term } from "../concurrency/term.ts";
 import { badOption } from "../errors.ts";
 import { Etcd, type EtcdOptions } from "../etcd/etcd.ts";
+import { type CheckedHealth, checkHealth, type HealthOptions } from "../health/options.ts";
 import type { Logger } from "../log.ts";
 import { defaultMetaPrefix, marksPrefix } from "./details.ts";
 
@@ -71,6 +72,8 @@ export interface MemberSettings {
    * the process exits in any case. @defaultValue "report"
    */
   readonly onOverrun?: "exit" | "report";
+  /** Answers health checks over HTTP: `/leader`, `/standby`, `/health`, `/live`, `/status`. @defaultValue none */
+  readonly health?: HealthOptions;
   /** Where the member's details are kept. @defaultValue "_succession/v1/" */
   readonly metaPrefix?: string;
   /** pino's shape. @defaultValue the logger of `etcd`, else silent */
@@ -97,6 +100,7 @@ export interface CheckedSettings {
   readonly hang: Pick<SessionOptions, "worker" | "hangAfterMs" | "onHang">;
   readonly onLost: "rejoin" | "exit";
   readonly onOverrun: "exit" | "report";
+  readonly health: CheckedHealth | undefined;
   readonly metaPrefix: string;
   readonly details: { readonly address?: string; readonly zone?: string };
   readonly prepare: ((term: Term) => unknown) | undefined;
@@ -116,7 +120,7 @@ const knownFields: Readonly<Record<keyof MemberSettings | keyof EtcdOptions | "e
     signal: true,
   },
   ...{ timeoutMs: true, etcd: true, endpoints: true, tls: true, user: true, password: true },
-  ...{ worker: true, hangAfterMs: true, onHang: true },
+  ...{ worker: true, hangAfterMs: true, onHang: true, health: true },
   ...{ attemptTimeoutMs: true, clock: true, connect: true },
 };
 
@@ -171,6 +175,7 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
   }
   return {
     ...{ election, id, value, ttlSeconds, hang, onLost, onOverrun, metaPrefix, prepare, lead },
+    health: options.health === undefined ? undefined : checkHealth(options.health),
     stopTimeoutMs: (ttlMs) => Math.min(stopTimeoutMs ?? ttlMs / 10, ttlMs / 2),
     takeover: (ttlMs) => {
       if (takeoverDelayMs === 0) return undefined;

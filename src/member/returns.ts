@@ -27,6 +27,8 @@ export class Returns {
   /** Gives back the key, then the lease: others lead from the deletion on, and the details go with the lease. */
   give(session: Session, candidacy?: Candidacy): Promise<void> {
     return this.#track(async () => {
+      // Where requests get no answer while renewals pass, the key must end with its lease.
+      session.stopRenewing();
       const gone = session.endCause === "lease-gone";
       const keyGone =
         gone ||

@@ -6,10 +6,12 @@ import type { Etcd } from "../etcd/etcd.ts";
 import type { Logger } from "../log.ts";
 import { version } from "../version.ts";
 import { backoffMs, onAbort, sleep, unlessAborted } from "../waiting.ts";
+import type { Companion } from "./companion.ts";
 import { detailsKey, putDetails } from "./details.ts";
 import type { CheckedSettings } from "./options.ts";
 import type { PhaseEvent } from "./phase.ts";
 import type { Returns } from "./returns.ts";
+import { namingTheRight } from "./rights.ts";
 import { Work } from "./work.ts";
 
 /** Errors that trying again at the first joining cannot help. */
@@ -50,6 +52,8 @@ export interface RoundsOptions {
   readonly returns: Returns;
   /** Aborts when the member leaves. */
   readonly left: AbortSignal;
+  /** They stop with each term, as the work does. */
+  readonly companions: ReadonlySet<Companion>;
   /** Told in the turn in which it happens. */
   readonly on: (event: PhaseEvent) => void;
 }
@@ -90,8 +94,9 @@ export class Rounds {
           leader === undefined ? "about to stand: nobody leads" : "about to stand behind the leader",
         );
         cause = await this.#stand();
-      } catch (error) {
+      } catch (refusal) {
         if (left.aborted) return;
+        const error = namingTheRight(refusal, this.#options.settings.election);
         if (!this.#hasJoined && error instanceof SuccessionError && hopeless.has(error.code)) throw error;
         logger.warn({ error }, "cannot join the election yet");
       }
@@ -188,6 +193,8 @@ export class Rounds {
     // Where a timer was late, because the thread was blocked or the machine slept, less of the budget is left.
     const late = cause === "deadline" || cause === "hung";
     const budgetMs = late ? Math.min(stopTimeoutMs, session.remainingMs) : stopTimeoutMs;
+    const down = { cause, budgetMs, lost: session.signal };
+    work.alongside([...this.#options.companions].map((companion) => companion.stepDown(down)));
     if (await work.settledWithin(budgetMs)) return;
     session.stopRenewing();
     // A key that etcd took away protects nobody any more.

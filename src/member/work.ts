@@ -10,6 +10,9 @@ export interface Hooks {
   readonly lead: ((term: Term) => unknown) | undefined;
 }
 
+/** What of the work may be under way: a callback, or requests that are let finish. */
+type Running = keyof Hooks | "requests";
+
 export interface WorkOptions extends Hooks {
   readonly clock: Clock;
   readonly logger: Logger;
@@ -29,17 +32,18 @@ export class Work {
   readonly #options: WorkOptions;
   #settled: Promise<void> = Promise.resolve();
   #running: keyof Hooks | undefined;
+  #alongside = 0;
 
   constructor(options: WorkOptions) {
     this.#options = options;
   }
 
-  /** The callback under way. */
-  get running(): keyof Hooks | undefined {
-    return this.#running;
+  /** What is under way. */
+  get running(): Running | undefined {
+    return this.#running ?? (this.#alongside > 0 ? "requests" : undefined);
   }
 
-  /** Resolves when no callback is under way; never rejects. */
+  /** Resolves when nothing is under way; never rejects. */
   get settled(): Promise<void> {
     return this.#settled;
   }
@@ -49,9 +53,18 @@ export class Work {
     this.#settled = this.#run(term);
   }
 
+  /** Counts what its companions still do as part of the work. None of the promises may reject. */
+  alongside(stopping: readonly Promise<void>[]): void {
+    for (const stopped of stopping) {
+      this.#alongside++;
+      void stopped.then(() => this.#alongside--);
+    }
+    this.#settled = Promise.all([this.#settled, ...stopping]).then(() => {});
+  }
+
   /** Whether the work has settled before `ms` have passed; it has one turn at least. */
   async settledWithin(ms: number): Promise<boolean> {
-    if (this.#running === undefined) return true;
+    if (this.running === undefined) return true;
     const { clock } = this.#options;
     let cancel = (): void => {};
     const late = new Promise<boolean>((resolve) => {

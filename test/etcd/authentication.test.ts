@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { Session } from "../../src/concurrency/session.ts";
 import { Watch } from "../../src/etcd/gen/etcd_pb.ts";
 import { type Asked, FakeEtcd, header, type Reply, says } from "./fake-transport.ts";
 
@@ -129,4 +130,25 @@ test("a stream that ends for its token has the next one opened with a new token"
   await client.authorize();
   client.openStream(Watch.method.watch, { message: () => {}, end: () => {} });
   expect(etcd.streams.map(({ metadata: { token } }) => token)).toEqual(["t1", "t2", "t2"]);
+});
+
+test("many sessions whose keepalives are refused one after the other cost one new token", async () => {
+  let tokens = 0;
+  const etcd = new FakeEtcd(({ method, request }) => {
+    if (method === "Authenticate") return { answer: { token: `t${++tokens}` } };
+    return method === "LeaseGrant" ? { answer: { ID: request["ID"], TTL: 10n } } : { answer: header(5n) };
+  });
+  const client = etcd.client(root);
+  const sessions = await Promise.all(Array.from({ length: 5 }, () => Session.open(client)));
+  await etcd.clock.advance(4_000);
+  const keepalives = etcd.streams.filter(({ canceled }) => !canceled);
+  expect(keepalives.map(({ metadata: { token } }) => token)).toEqual(["t1", "t1", "t1", "t1", "t1"]);
+  for (const stream of keepalives) {
+    stream.end({ code: 16, message: "etcdserver: invalid auth token" });
+    await etcd.clock.advance(10);
+  }
+  const renewed = etcd.streams.filter((each) => !each.canceled && !keepalives.includes(each));
+  expect(renewed.map(({ metadata: { token } }) => token)).toEqual(["t2", "t2", "t2", "t2", "t2"]);
+  expect(tokens).toBe(2);
+  for (const session of sessions) session.orphan();
 });

@@ -15,7 +15,10 @@ test.each<[Partial<EtcdOptions>, string]>([
   [{ endpoints: ["ftp://x"] }, 'got "ftp://x"'],
   [{ tls: { ca: "/no/such/file" } }, 'tls.ca must be a readable file (ENOENT), got "/no/such/file"'],
   [{ tls: { cert: "/no/such/file" } }, 'tls.cert and tls.key must be given together, got "tls.cert alone"'],
-  [{ tls: { ca: "-----BEGIN nonsense" } }, "tls must be PEM certificates and a matching key"],
+  [{ tls: { ca: "-----BEGIN nonsense" } }, "tls.ca must be a certificate in PEM"],
+  [{ tls: { ca: "bm90IGEg\nZmlsZQ==" } }, 'tls.ca must be a path or PEM text, got "text"'],
+  [{ user: "root", password: 5 as never }, 'password must be text, got "a number"'],
+  [{ user: "root", password: "s3cret\ud800" }, 'password must be well-formed text, got "other text"'],
 ])("%j is refused with the field and the value", (options, message) => {
   expect(() => new Etcd({ endpoints, ...options })).toThrow(
     expect.objectContaining({ code: "BAD_OPTION", message: expect.stringContaining(message) }),

@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Member } from "../../src/member/member.ts";
@@ -176,8 +179,11 @@ describe("a member whose event loop is blocked", () => {
     await child.kill();
   });
 
-  test("goes on with renewals on the main thread when the other thread ends", async () => {
-    const { child, election } = await leader({}, { NODE_OPTIONS: `--import=data:text/javascript,${killer}` });
+  test("goes on with renewals on the main thread while every other thread ends", async () => {
+    const killer = `process.on("worker", (worker) => {
+      worker.once("online", () => setTimeout(() => worker.terminate(), 500));
+    });`;
+    const { child, election } = await leader({}, { NODE_OPTIONS: preload(killer) });
     await child.waitFor("error: the renewal thread has ended; renewing on the main thread", 10_000);
     const b = await standby(election);
     await expect(eventually(() => expect(b.role).toBe("leader"), { timeoutMs: 5_000 })).rejects.toThrow();
@@ -185,9 +191,56 @@ describe("a member whose event loop is blocked", () => {
     expect(await child.exit).toEqual({ code: 0, signal: null });
     await b.leave();
   });
+
+  test("has another thread soon after one has ended", async () => {
+    const killer = `process.once("worker", (worker) => {
+      worker.once("online", () => setTimeout(() => worker.terminate(), 500));
+    });`;
+    const { child } = await leader({}, { NODE_OPTIONS: preload(killer) });
+    await child.waitFor("error: the renewal thread has ended", 10_000);
+    await child.waitFor("the renewal thread renews", 15_000);
+    child.write("1800\n");
+    expect(await child.waitFor(/^awake/, 10_000)).toBe("awake leader true");
+    await child.kill();
+  });
+
+  test("keeps its lead though the thread finds no way to etcd", async () => {
+    const lost = `import { isMainThread } from "node:worker_threads";
+    import net from "node:net";
+    if (!isMainThread) net.Socket.prototype.connect = function (...args) {
+      setImmediate(() => this.destroy(new Error("no way")));
+      return this;
+    };`;
+    const { child, election } = await leader({}, { NODE_OPTIONS: preload(lost) });
+    const b = await standby(election);
+    await expect(eventually(() => expect(b.role).toBe("leader"), { timeoutMs: 6_000 })).rejects.toThrow();
+    expect(child.lines.some((line) => line.includes("the renewal thread renews"))).toBe(false);
+    expect(child.lines.filter((line) => line.startsWith("leads"))).toHaveLength(1);
+    await child.kill();
+    await b.leave();
+  });
+
+  test("kills even where standard error takes nothing", async () => {
+    const fifo = `import { openSync, closeSync, writeSync } from "node:fs";
+    import { execFileSync } from "node:child_process";
+    import { isMainThread } from "node:worker_threads";
+    if (isMainThread) {
+      execFileSync("mkfifo", [process.env.FIFO]);
+      const both = openSync(process.env.FIFO, "r+");
+      closeSync(2);
+      if (openSync(process.env.FIFO, "r+") !== 2) throw new Error("not standard error");
+      const chunk = Buffer.alloc(4096);
+      for (let left = 65536; left > 0; left -= 4096) writeSync(both, chunk);
+    }`;
+    const folder = mkdtempSync(join(tmpdir(), "succession-blocked-"));
+    const env = { NODE_OPTIONS: preload(fifo), FIFO: join(folder, "stderr") };
+    const { child } = await leader({ onHang: "kill", hangAfterMs: 500 }, env);
+    child.write("20000\n");
+    expect(await child.exit).toEqual({ code: null, signal: "SIGKILL" });
+    rmSync(folder, { recursive: true });
+  });
 });
 
-/** Ends every worker thread a moment after its start. */
-const killer = encodeURIComponent(
-  `process.on("worker", (worker) => { worker.once("online", () => setTimeout(() => worker.terminate(), 500)); });`,
-);
+function preload(program: string): string {
+  return `--import=data:text/javascript,${encodeURIComponent(program)}`;
+}

@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { type GrpcCode, StatusError } from "../../src/devserver/status-error.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import { Member } from "../../src/member/member.ts";
@@ -78,6 +78,18 @@ describe("a bad option rejects at once, naming the field and the value", () => {
     ["no way to etcd", withoutEndpoints, "endpoints must be given, or else etcd, got undefined"],
     ["a client that is none", { ...withoutEndpoints, etcd: {} }, "etcd must be a client of this package"],
     ["no endpoint", { ...sound, endpoints: [] }, "endpoints must be a list of one address or more"],
+    ["a worker that is none", { ...sound, worker: "yes" }, 'worker must be true or false, got "yes"'],
+    [
+      "too short a hang",
+      { ...sound, hangAfterMs: 10 },
+      "hangAfterMs must be a number of milliseconds, 250 or more",
+    ],
+    ["another end for a hang", { ...sound, onHang: "exit" }, 'onHang must be "kill" or "report", got "exit"'],
+    [
+      "a kill without the thread that can",
+      { ...sound, worker: false, onHang: "kill" },
+      'onHang must be "report" without a worker thread',
+    ],
     ["a wrong scheme", { ...sound, endpoints: ["ftp://a:1"] }, 'got "ftp://a:1"'],
   ])("%s", async (_title, options, message) => {
     const joining = Member.join(options as MemberOptions);
@@ -86,6 +98,16 @@ describe("a bad option rejects at once, naming the field and the value", () => {
       message: expect.stringContaining(message),
     });
   });
+});
+
+test("a kill is refused in process 1, which no signal from within ends", async () => {
+  const pid = vi.spyOn(process, "pid", "get").mockReturnValue(1);
+  const options = { ...sound, onHang: "kill" } as const;
+  await expect(Member.join(options)).rejects.toMatchObject({
+    code: "BAD_OPTION",
+    message: expect.stringContaining("start it under an init"),
+  });
+  pid.mockRestore();
 });
 
 describe("joining", () => {

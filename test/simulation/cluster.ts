@@ -2,16 +2,22 @@ import { create } from "@bufbuild/protobuf";
 import type { Clock } from "../../src/clock.ts";
 import { StatusError } from "../../src/devserver/status-error.ts";
 import { Store, type StoreSnapshot } from "../../src/devserver/store.ts";
+import { toText } from "../../src/etcd/bytes.ts";
 import {
   AlarmRequest_AlarmAction,
   AlarmType,
   AuthenticateResponseSchema,
   type LeaseGrantRequest,
   type LeaseKeepAliveRequest,
+  type TxnResponse,
 } from "../../src/etcd/gen/etcd_pb.ts";
+import { kvsOf } from "../../src/etcd/ops.ts";
 import type { Metadata, RpcStatus } from "../../src/etcd/transport.ts";
 import type { Agenda } from "./agenda.ts";
-import { EtcdMember, statuses } from "./etcd-member.ts";
+import { claim } from "./claims.ts";
+import { EtcdMember } from "./etcd-member.ts";
+import { statuses } from "./etcd-status.ts";
+import type { Host } from "./host.ts";
 import type { Incoming, Outcome } from "./link.ts";
 import type { Random } from "./random.ts";
 import type { Actor, Truth } from "./truth.ts";
@@ -50,6 +56,8 @@ export class Cluster {
   #noSpace = 0;
   /** What each lease was granted for, and to whom. */
   readonly leases: Map<bigint, Granted> = new Map();
+  /** When a process last got its own key read, by the key's claim. */
+  readonly seen: Map<string, number> = new Map();
 
   constructor({ agenda, random, truth, endpoints, auth, mostTtlSeconds }: ClusterOptions) {
     this.agenda = agenda;
@@ -164,6 +172,7 @@ export class Cluster {
     const actor = method === "LeaseKeepAlive" ? "etcd" : host;
     try {
       const response = this.truth.as(actor, () => this.#call(localName, this.#limited(method, message)));
+      if (method === "Txn") this.#read(response as TxnResponse, host);
       if (method === "LeaseGrant") this.#granted(response as { ID: bigint; TTL: bigint }, host);
       if (method === "LeaseKeepAlive") {
         const lease = this.leases.get((message as LeaseKeepAliveRequest).ID);
@@ -173,6 +182,13 @@ export class Cluster {
     } catch (error) {
       if (error instanceof StatusError) return { status: { code: error.code, message: error.message } };
       throw error;
+    }
+  }
+
+  #read({ responses }: TxnResponse, host: Host): void {
+    for (const kv of responses.flatMap(kvsOf)) {
+      if (this.leases.get(kv.lease)?.owner !== host) continue;
+      this.seen.set(claim(toText(kv.key), kv.createRevision), this.agenda.now);
     }
   }
 

@@ -1,7 +1,8 @@
 import type { StoreSnapshot } from "../../src/devserver/store.ts";
 import { prefixEnd, toBytes } from "../../src/etcd/bytes.ts";
 import { deleteOp, putOp } from "../../src/etcd/ops.ts";
-import type { Link } from "./link.ts";
+import { type Link, usuallyLate } from "./link.ts";
+import type { Mood } from "./program.ts";
 import type { Simulation } from "./simulation.ts";
 import type { Fault } from "./story.ts";
 
@@ -18,6 +19,32 @@ function slotOf(simulation: Simulation, { leader, x }: Fault): number {
 
 function memberOf(simulation: Simulation, { y }: Fault): number {
   return Math.floor(y * simulation.cluster.members.length);
+}
+
+/** Does something now and every `ms` until the result is called, ending what the turn before began. */
+function byTurns(
+  simulation: Simulation,
+  ms: number,
+  begin: (turn: number) => (() => void) | undefined,
+): () => void {
+  const { agenda } = simulation;
+  let end: (() => void) | undefined;
+  let cancel = nothing;
+  const next = (turn: number): void => {
+    end?.();
+    end = begin(turn);
+    cancel = agenda.at(agenda.now + ms, () => next(turn + 1));
+  };
+  next(0);
+  return () => {
+    cancel();
+    end?.();
+  };
+}
+
+/** Requests that were given up are carried out no more often than usual. */
+function onTime(ways: readonly Link[]): void {
+  for (const link of ways) link.late = usuallyLate;
 }
 
 function all(ends: readonly (() => void)[]): () => void {
@@ -56,6 +83,14 @@ function lose(directions: readonly ("up" | "down")[], one: (fault: Fault) => boo
     );
 }
 
+/** The work under way will not stop in its time. */
+function spoil(at: Mood["at"]): Trouble {
+  return (simulation, fault) => {
+    const { program } = simulation.slots[slotOf(simulation, fault)] ?? {};
+    return program?.spoil({ at, forMs: fault.forMs }) === true ? nothing : undefined;
+  };
+}
+
 /** The key that a fault is about. */
 function keyOf(simulation: Simulation, { leader, x }: Fault): string | undefined {
   const { line } = simulation.truth;
@@ -90,6 +125,20 @@ export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
     return () => simulation.start(slot);
   },
 
+  "clock-rate": (simulation, fault) => {
+    const { host } = simulation.slots[slotOf(simulation, fault)]?.program ?? {};
+    const { drift } = simulation.scenario;
+    if (host === undefined || !host.alive || drift === 0) return undefined;
+    // As fast or as slow as can be, or something between.
+    host.drift(1 + drift * (fault.y < 0.5 ? Math.sign(fault.x - 0.5) : 4 * (fault.y - 0.75)));
+    return nothing;
+  },
+
+  "work-throws": (simulation, fault) =>
+    simulation.slots[slotOf(simulation, fault)]?.program.disturb() === true ? nothing : undefined,
+  "work-hangs": spoil("hangs"),
+  "work-ignores": spoil("ignores"),
+
   cut: lose(["up", "down"], () => false),
   "cut-one": lose(["up", "down"], () => true),
   "half-open-out": lose(["up"], ({ y }) => y < 0.4),
@@ -107,12 +156,38 @@ export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
     const ways = links(simulation, fault, false);
     const delays = ways.map((link) => link.delay(200 + fault.y * 1_600));
     for (const link of ways) link.late = 1;
-    return all([
-      ...delays,
-      () => {
-        for (const link of ways) link.late = 0.5;
-      },
-    ]);
+    return all([...delays, () => onTime(ways)]);
+  },
+
+  reorder: (simulation, fault) => {
+    const ways = links(simulation, fault, false);
+    for (const link of ways) link.late = 1;
+    // By turns one way is slow and the others are not, so that what was sent first comes last.
+    const end = byTurns(simulation, 300, (turn) =>
+      ways[turn % (ways.length + 1)]?.delay(300 + fault.y * 1_200),
+    );
+    return all([end, () => onTime(ways)]);
+  },
+
+  duplicate: (simulation, fault) => {
+    const ways = links(simulation, fault, false);
+    const ends = ways.map((link) => link.delay(100 + fault.y * 500));
+    for (const link of ways) link.late = 1;
+    const end = byTurns(simulation, 200 + fault.x * 300, () => {
+      for (const link of ways) link.linger();
+      return undefined;
+    });
+    return all([...ends, end, () => onTime(ways)]);
+  },
+
+  "starve-renewals": (simulation, fault) => {
+    const ways = links(simulation, fault, false);
+    const silent = fault.y < 0.5 ? "deafToRenewals" : "muteRenewals";
+    for (const link of ways) link[silent]++;
+    return () => {
+      for (const link of ways) link[silent]--;
+      for (const link of ways) link.releaseRenewals();
+    };
   },
 
   starve: (simulation, fault) => {
@@ -131,6 +206,23 @@ export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
   "endpoint-slow": (simulation, fault) =>
     simulation.cluster.members[memberOf(simulation, fault)]?.slow(100 + fault.x * 1_700),
   "endpoint-starve": (simulation, fault) => simulation.cluster.members[memberOf(simulation, fault)]?.starve(),
+
+  "member-removed": (simulation, fault) => {
+    const end = simulation.cluster.members[memberOf(simulation, fault)]?.stop();
+    if (end === undefined) return undefined;
+    if (fault.x < 0.6) simulation.electFor(100 + fault.x * 1_500);
+    return end;
+  },
+
+  "member-added": (simulation, fault) => {
+    const end = simulation.cluster.members[memberOf(simulation, fault)]?.learn();
+    if (end === undefined) return undefined;
+    return () => {
+      end();
+      // Quorums change with the number of members, and the leader may.
+      if (fault.x < 0.6) simulation.electFor(50 + fault.x * 800);
+    };
+  },
 
   "raft-leader": (simulation) => simulation.cluster.elect(),
   outage: (simulation) => simulation.cluster.pause(),
@@ -191,8 +283,8 @@ export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
     if (key === undefined) return undefined;
     const { y } = fault;
     const { store } = simulation.cluster;
-    // The value alone, which harms nobody; without the lease; or a new key of the same name.
-    const lease = y < 0.2 ? (simulation.truth.get(key)?.lease ?? 0n) : 0n;
+    // The value alone, which harms nobody; without the lease; or a new key of the same name, with or without it.
+    const lease = y < 0.2 || y > 0.8 ? (simulation.truth.get(key)?.lease ?? 0n) : 0n;
     try {
       if (y > 0.6) store.deleteRange({ key: toBytes(key) });
       store.put({ key: toBytes(key), value: toBytes("overwritten"), lease });

@@ -7,7 +7,7 @@ import { glance, type Readings, within } from "./time-source.ts";
 export type HostState = "running" | "stopped" | "suspended" | "dead";
 
 /** The longest sleep of the product's timers, after which they look at the clock again. */
-const napMs = 1_000;
+export const napMs = 1_000;
 
 interface Timer {
   readonly instant: number;
@@ -21,16 +21,21 @@ export class Host implements Readings {
   readonly name: string;
   readonly clock: HostClock;
   readonly agenda: Agenda;
-  /** How much faster than etcd's this machine's clocks run. */
-  readonly rate: number;
+  /** How much faster than etcd's this machine's clocks run now. */
+  rate: number;
   readonly random: Random;
+  readonly startedAt: number;
   state: HostState = "running";
+  /** How much it has sent. */
+  sendings = 0;
   /** When the last stop ended, and what kind it was. */
   resumedAt: number = Number.NEGATIVE_INFINITY;
   stoppedAt: number = Number.NEGATIVE_INFINITY;
   wokenAt: number = Number.NEGATIVE_INFINITY;
-  readonly #origin: number;
-  #suspendedMs = 0;
+  /** What the clocks showed at `#since`, when their rate or the machine's state last changed. */
+  #monotonic: number;
+  #boot: number;
+  #since: number;
   #suspendedAt = 0;
   #stops = 0;
   #suspensions = 0;
@@ -43,18 +48,46 @@ export class Host implements Readings {
     this.agenda = agenda;
     this.rate = rate;
     this.random = new Random(seed);
-    this.#origin = this.random.between(0, 1_000_000);
+    const upMs = this.random.between(0, 1_000_000);
+    this.startedAt = agenda.now;
+    this.#since = agenda.now;
+    this.#monotonic = upMs + agenda.now * rate;
+    this.#boot = 2 * upMs + agenda.now * rate;
     this.clock = glance(this, () => new HostClock(this));
   }
 
   monotonicMs(): number {
     const at = this.state === "suspended" ? this.#suspendedAt : this.agenda.now;
-    return this.#origin + (at - this.#suspendedMs) * this.rate;
+    return this.#monotonic + (at - this.#since) * this.rate;
   }
 
   /** In steps of 10 ms, as Linux shows it. */
   bootMs(): number {
-    return Math.floor((this.#origin * 2 + this.agenda.now * this.rate) / 10) * 10;
+    return Math.floor(this.#exactBootMs() / 10) * 10;
+  }
+
+  #exactBootMs(): number {
+    return this.#boot + (this.agenda.now - this.#since) * this.rate;
+  }
+
+  /** The oscillator warms up or cools down: both clocks go on at another rate. */
+  drift(rate: number): void {
+    if (this.state === "dead") return;
+    this.#settle();
+    this.rate = rate;
+    this.clock.retime();
+  }
+
+  #settle(): void {
+    const { now } = this.agenda;
+    this.#monotonic = this.monotonicMs();
+    this.#boot = this.#exactBootMs();
+    this.#since = now;
+    this.#suspendedAt = now;
+  }
+
+  soon(task: () => void): void {
+    this.agenda.at(this.agenda.now, () => this.deliver("turns", task));
   }
 
   get alive(): boolean {
@@ -97,7 +130,7 @@ export class Host implements Readings {
     if (this.state === "dead") return;
     this.#stops--;
     if (machine && --this.#suspensions === 0) {
-      this.#suspendedMs += this.agenda.now - this.#suspendedAt;
+      this.#settle();
       this.wokenAt = this.agenda.now;
       this.state = "stopped";
       this.clock.woken();
@@ -195,6 +228,17 @@ export class HostClock extends SystemClock {
   drop(): void {
     for (const timer of this.#timers) timer.cancel();
     this.#timers.clear();
+  }
+
+  /** The clock runs at another rate from now on. */
+  retime(): void {
+    this.forget();
+    // Timers that stand still are looked at when the machine wakes.
+    if (this.#host.state === "suspended") return;
+    for (const timer of this.#timers) {
+      timer.cancel();
+      this.#arm(timer, 0);
+    }
   }
 
   /**

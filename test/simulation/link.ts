@@ -5,7 +5,9 @@ import type { Random } from "./random.ts";
 
 /** What sees everything that a process sends and hears. */
 export interface Monitor {
-  sent(host: Host, method: string, request: unknown, stream: object | undefined): void;
+  sent(host: Host, method: string, request: unknown, metadata: Metadata, question: object): void;
+  /** Something reached etcd: what was sent in which place, and whether over a connection that the client has dropped. */
+  arrived(host: Host, connection: object, order: number, dropped: boolean): void;
   /** Called before the process is told. */
   heard(host: Host, method: string, answer: unknown, question: object): void;
 }
@@ -55,7 +57,11 @@ export interface Linked {
   poke(): void;
   /** Both sides learn that it is no more. */
   reset(): void;
+  /** The client's side is no more, and what it had sent still arrives. */
+  linger(): void;
 }
+
+export const usuallyLate = 0.5;
 
 /** The way between one process and one member of etcd, with its troubles. */
 export class Link {
@@ -68,9 +74,13 @@ export class Link {
   #delays: number[] = [];
   /** Watches stay silent while everything else passes; how many want that. */
   starved = 0;
+  /** Renewals are lost while everything else passes; how many want that. */
+  deafToRenewals = 0;
+  /** Answers to renewals are held up while everything else passes; how many want that. */
+  muteRenewals = 0;
+  #heldAnswers: (() => void)[] = [];
   /** How likely a request that was given up is carried out all the same. */
-  late = 0.5;
-  onFed: () => void = () => {};
+  late: number = usuallyLate;
 
   constructor(server: Server, agenda: Agenda, random: Random) {
     this.server = server;
@@ -118,6 +128,23 @@ export class Link {
   /** Every connection is reset. */
   reset(): void {
     for (const connection of [...this.#connections]) connection.reset();
+  }
+
+  /** The client's side of every connection breaks, and the server's goes on: for a while there are two of each. */
+  linger(): void {
+    for (const connection of [...this.#connections]) connection.linger();
+  }
+
+  /** Passes an answer to a renewal on, now or when they are not held up any more. */
+  answerRenewal(pass: () => void): void {
+    if (this.muteRenewals > 0) this.#heldAnswers.push(pass);
+    else pass();
+  }
+
+  /** Passes on the answers that were held up. */
+  releaseRenewals(): void {
+    if (this.muteRenewals > 0) return;
+    for (const pass of this.#heldAnswers.splice(0)) pass();
   }
 
   /** Connections that stand. */

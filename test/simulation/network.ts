@@ -47,10 +47,12 @@ class Connection implements Linked {
   /** What the server has under way. */
   readonly serving: Set<ServerStream> = new Set();
   state: "opening" | "open" | "over" = "opening";
+  readonly #monitor: Monitor;
   readonly #cancelTimeout: () => void;
 
-  constructor(transport: SimTransport, link: Link, host: Host, connectTimeoutMs: number) {
+  constructor(transport: SimTransport, link: Link, host: Host, monitor: Monitor, connectTimeoutMs: number) {
     this.#transport = transport;
+    this.#monitor = monitor;
     this.link = link;
     this.host = host;
     this.up = new Wire(link, "up");
@@ -83,14 +85,31 @@ class Connection implements Linked {
     for (const task of this.#waiting.splice(0)) task();
   }
 
+  /** Sends something to the server, in the order of its lane. */
+  post(lane: Lane, arrived: () => void): void {
+    const order = this.host.sendings++;
+    this.up.send(lane, () => {
+      this.#monitor.arrived(this.host, this, order, this.state === "over");
+      arrived();
+    });
+  }
+
   reset(): void {
     this.fail(statusOf.reset);
+  }
+
+  linger(): void {
+    if (this.state === "open") this.#break(statusOf.reset);
   }
 
   /** The connection is no more, and the client's side knows it. */
   fail(status: RpcStatus): void {
     if (this.state === "over") return;
     this.up.closed = true;
+    this.#break(status);
+  }
+
+  #break(status: RpcStatus): void {
     this.#end();
     for (const end of [...this.ends]) this.#tell(() => end(status));
   }
@@ -188,7 +207,7 @@ export class SimTransport implements Transport {
         connection.whenOpen(() => {
           if (settled || this.#closed) return;
           sent = true;
-          connection.up.send({ last: 0 }, () => {
+          connection.post({ last: 0 }, () => {
             // A request that was given up is carried out or not, as it happens.
             if (settled && !link.random.chance(link.late)) return;
             link.server.unary(incoming, answer);
@@ -201,7 +220,7 @@ export class SimTransport implements Transport {
       cancel: () => end(statusOf.cancelled),
     };
     call.response.catch(() => {});
-    monitor.sent(host, method.name, message, call);
+    monitor.sent(host, method.name, message, metadata, call);
     return call;
   }
 
@@ -256,10 +275,10 @@ export class SimTransport implements Transport {
       send: (init) => {
         if (over) return;
         const message = create(method.input, init);
-        monitor.sent(host, method.name, message, identity);
+        monitor.sent(host, method.name, message, metadata, identity);
         connection.whenOpen(() => {
           if (over) return;
-          connection.up.send(lane, () => {
+          connection.post(lane, () => {
             if (over && !link.random.chance(link.late)) return;
             open().handle(message);
           });
@@ -268,7 +287,7 @@ export class SimTransport implements Transport {
       cancel: () => {
         if (!finish()) return;
         connection.whenOpen(() =>
-          connection.up.send(lane, () => {
+          connection.post(lane, () => {
             if (serving === undefined) return;
             connection.serving.delete(serving);
             serving.close();
@@ -293,7 +312,7 @@ export class SimTransport implements Transport {
   }
 
   #connect(): Connection {
-    this.#connection ??= new Connection(this, this.#link, this.#host, this.#connectTimeoutMs);
+    this.#connection ??= new Connection(this, this.#link, this.#host, this.#monitor, this.#connectTimeoutMs);
     return this.#connection;
   }
 }

@@ -1,6 +1,7 @@
 import { getEventListeners } from "node:events";
 import type { Session } from "../../src/concurrency/session.ts";
 import type { Term } from "../../src/concurrency/term.ts";
+import type { Cause } from "../../src/errors.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import type { Logger } from "../../src/log.ts";
 import { onAbort, sleep } from "../../src/waiting.ts";
@@ -17,9 +18,15 @@ export interface Work {
   readonly startedAt: number;
   /** Milliseconds that it needs to stop. */
   readonly needMs: number;
-  /** Ignores its signal for a long time. */
-  readonly stubborn: boolean;
+  /** What is wrong with it, beside that. */
+  mood: Mood | undefined;
   abortedAt: number | undefined;
+}
+
+/** What a user's callback does beside what it should: it hears its signal and hangs, or ignores it. */
+export interface Mood {
+  readonly at: "hangs" | "ignores";
+  readonly forMs: number;
 }
 
 /** What a program that leads says of it. */
@@ -42,6 +49,9 @@ export abstract class Program {
   readonly leadersBefore: number;
   leaving = false;
   left = false;
+  /** The callbacks under way: the work, and how to make it throw. */
+  #work: Work | undefined;
+  #throw: ((error: Error) => void) | undefined;
 
   constructor(simulation: Simulation, host: Host, index: number, id: string) {
     this.simulation = simulation;
@@ -108,58 +118,105 @@ export abstract class Program {
     for (const transport of this.transports) transport.close();
   }
 
+  /** Makes the callback under way throw now; false if there is none. */
+  disturb(): boolean {
+    if (this.#throw === undefined) return false;
+    this.host.deliver("orders", () => this.#throw?.(new Error("simulated failure of a callback")));
+    return true;
+  }
+
+  /** Sees to it that the work under way will not stop in its time; false if there is none that could. */
+  spoil(mood: Mood): boolean {
+    const work = this.#work;
+    if (work === undefined || this.deletesAtOnce || work.abortedAt !== undefined) return false;
+    work.mood = mood;
+    return true;
+  }
+
+  /** Warms up. */
+  protected async prepare(term: Term, forMs: number): Promise<void> {
+    const { thrown, forget } = this.#disturbance();
+    try {
+      await Promise.race([sleep(this.host.clock, forMs, term.signal), thrown]);
+    } finally {
+      forget();
+    }
+  }
+
   /** The user's work: what it does is drawn by chance. */
   protected async work(term: Term): Promise<void> {
     const { simulation, host } = this;
     const { random, clock } = host;
-    const stubborn = simulation.scenario.stubborn && !this.deletesAtOnce && random.chance(0.1);
     const stopTimeoutMs = simulation.scenario.ttlSeconds * 100;
     // Go's way knows no time to stop in.
     const instant = this.deletesAtOnce || random.chance(0.5);
-    const needMs = instant ? 0 : random.between(0, 0.8 * stopTimeoutMs);
     const work: Work = {
-      ...{
-        program: this,
-        host,
-        token: term.token,
-        key: term.key,
-        startedAt: simulation.now,
-        needMs,
-        stubborn,
-      },
+      ...{ program: this, host, token: term.token, key: term.key, startedAt: simulation.now },
+      needMs: instant ? 0 : random.between(0, 0.8 * stopTimeoutMs),
+      mood: undefined,
       abortedAt: undefined,
     };
-    simulation.rules.workStarted(work);
+    simulation.rules.works.started(work);
+    this.#work = work;
+    onAbort(term.signal, () => {
+      work.abortedAt = simulation.now;
+      simulation.rules.works.told(work);
+    });
     try {
-      const longestMs = simulation.workMayEndWithin();
-      if (longestMs > 0 && random.chance(0.5)) {
-        await sleep(clock, random.between(0, Math.min(4_000, longestMs)), term.signal);
-        if (random.chance(0.5)) throw new Error("simulated failure of the work");
-        return;
-      }
-      await new Promise<void>((resolve) => {
-        onAbort(term.signal, resolve);
-      });
+      await this.#do(term);
     } finally {
-      if (term.signal.aborted) {
-        work.abortedAt = simulation.now;
-        const ms = stubborn ? random.between(500, 8_000) : needMs;
-        if (ms > 0) await sleep(clock, ms);
-      }
-      simulation.rules.workSettled(work);
+      const { mood } = work;
+      if (mood !== undefined && term.signal.aborted) {
+        simulation.occurred(mood.at === "hangs" ? "work-hangs" : "work-ignores");
+        await sleep(clock, mood.forMs);
+      } else if (term.signal.aborted && work.needMs > 0) await sleep(clock, work.needMs);
+      if (this.#work === work) this.#work = undefined;
+      simulation.rules.works.settled(work);
     }
+  }
+
+  /** Until the term ends, or by itself before that, well or badly. */
+  async #do(term: Term): Promise<void> {
+    const { random, clock } = this.host;
+    const { thrown, forget } = this.#disturbance();
+    try {
+      const longestMs = this.simulation.workMayEndWithin();
+      const ends = longestMs > 0 && random.chance(0.5);
+      const ms = ends ? random.between(0, Math.min(4_000, longestMs)) : Number.POSITIVE_INFINITY;
+      await Promise.race([sleep(clock, ms, term.signal), thrown]);
+      if (random.chance(0.5)) throw new Error("simulated failure of the work");
+    } finally {
+      forget();
+    }
+  }
+
+  #disturbance(): { readonly thrown: Promise<never>; readonly forget: () => void } {
+    let fail = (_error: Error): void => {};
+    const thrown = new Promise<never>((_, reject) => {
+      fail = reject;
+    });
+    this.#throw = fail;
+    return {
+      thrown,
+      forget: () => {
+        if (this.#throw === fail) this.#throw = undefined;
+      },
+    };
   }
 
   #logger(): Logger {
     const note = (level: string, fields: object, message: string): void => {
-      const { mismatches = 0 } = fields as { mismatches?: number };
+      const { mismatches = 0, key, cause } = fields as { mismatches?: number; key?: string; cause?: Cause };
+      if (/^(candidacy|term) ended$/.test(message) && key !== undefined && cause !== undefined) {
+        this.simulation.rules.waiting.ended(this, key, cause);
+      }
       if (/anew|went back/.test(message) || mismatches > 2) this.rereadAt = this.simulation.now;
       if (this.simulation.recording) this.simulation.note(`${this.id} ${level}: ${message} ${shown(fields)}`);
     };
     const quiet = (): void => {};
     return {
       debug: this.simulation.recording ? (fields, message) => note("debug", fields, message) : quiet,
-      info: this.simulation.recording ? (fields, message) => note("info", fields, message) : quiet,
+      info: (fields, message) => note("info", fields, message),
       warn: (fields, message) => note("warn", fields, message),
       error: (fields, message) => note("error", fields, message),
     };

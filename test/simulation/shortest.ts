@@ -33,7 +33,7 @@ export async function shortest(whole: Scenario, rule: string): Promise<Story> {
   await tryTo({ auth: false });
   await tryTo({ observed: false });
   await tryTo({ prepares: false });
-  await tryTo({ stubborn: false });
+  await tryTo({ takeoverDelayMs: 0 });
   await tryTo({ drift: 0 });
   while (best.processes.length > 2 && (await tryTo({ processes: best.processes.slice(0, -1) })));
   return { scenario: best, outcome: await new Simulation(best, true).run() };

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { shortest, told } from "./shortest.ts";
 import { Simulation } from "./simulation.ts";
-import { scenarioOf } from "./story.ts";
+import { type Scenario, scenarioOf } from "./story.ts";
 import { installTime } from "./time-source.ts";
 
 // `node scripts/simulate.mjs` runs 10,000.
@@ -31,6 +31,24 @@ describe("in a simulated world", () => {
     },
     limitMs,
   );
+
+  test("one story in ten at least has each kind of user, of clock and of setting", () => {
+    const stories = Array.from({ length: seeds }, (_, at) => scenarioOf(1 + at));
+    const having = (is: (story: Scenario) => boolean): number => stories.filter(is).length;
+    for (const kind of ["member", "campaigner", "mutex", "observer"] as const) {
+      expect(
+        having(({ processes }) => processes.includes(kind)),
+        kind,
+      ).toBeGreaterThan(seeds / 10);
+    }
+    expect(having(({ drift }) => drift > 0)).toBeGreaterThan(seeds / 10);
+    expect(
+      having(({ takeoverDelayMs, ttlSeconds }) => takeoverDelayMs >= ttlSeconds * 1_000),
+    ).toBeGreaterThan(seeds / 10);
+    expect(having(({ auth, prepares, observed }) => auth && (prepares || observed))).toBeGreaterThan(
+      seeds / 10,
+    );
+  });
 
   test("a seed gives the same run again", async () => {
     const [first, second] = [

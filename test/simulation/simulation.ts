@@ -1,16 +1,21 @@
 import type { StoreSnapshot } from "../../src/devserver/store.ts";
 import { toBytes } from "../../src/etcd/bytes.ts";
 import { Agenda } from "./agenda.ts";
+import { CampaignProgram } from "./campaign-program.ts";
 import { Cluster } from "./cluster.ts";
+import type { Excuse } from "./excuses.ts";
 import { troubles } from "./faults.ts";
 import { Host } from "./host.ts";
 import { Link, type Monitor } from "./link.ts";
+import { MemberProgram } from "./member-program.ts";
+import { MutexProgram } from "./mutex-program.ts";
+import { ObserverProgram } from "./observer-program.ts";
 import type { Program } from "./program.ts";
-import { CampaignProgram, MemberProgram, ObserverProgram } from "./programs.ts";
 import { Random, seedOf } from "./random.ts";
 import { Rules } from "./rules.ts";
-import type { Fault, FaultKind, Scenario } from "./story.ts";
-import { glance, within } from "./time-source.ts";
+import { Settling } from "./settling.ts";
+import { type Fault, type FaultKind, isCountedLater, type Scenario } from "./story.ts";
+import { glance, nextTurn, within } from "./time-source.ts";
 import { TrafficRules } from "./traffic-rules.ts";
 import { type TrueKey, Truth } from "./truth.ts";
 
@@ -28,13 +33,20 @@ export interface Outcome {
   readonly failovers: number;
   readonly faults: Readonly<Partial<Record<FaultKind, number>>>;
   readonly events: number;
-  /** Overlaps of roles where etcd itself had removed the older leader's key. */
-  readonly excused: number;
+  /** Overlaps of roles where etcd itself had removed the older leader's key, by what had removed it. */
+  readonly excused: Readonly<Record<Excuse, number>>;
   readonly excusedMs: number;
   /** How long after the last fault everybody stood in line and one led. */
   readonly settledAfterMs: number;
   readonly notes: readonly string[];
 }
+
+const programKinds = {
+  member: MemberProgram,
+  campaigner: CampaignProgram,
+  mutex: MutexProgram,
+  observer: ObserverProgram,
+};
 
 interface Slot {
   readonly kind: Scenario["processes"][number];
@@ -59,11 +71,11 @@ export class Simulation {
   readonly programs: Set<Program> = new Set();
   readonly #byHost = new Map<Host, Program>();
   readonly rules: Rules;
+  readonly #settling: Settling;
   readonly #faults: Partial<Record<FaultKind, number>> = {};
+  #troubles = 0;
   #workEnds = 0;
   #events = 0;
-  #settledAt: number | undefined;
-  #settledLeader: string | undefined;
   #violation: Violation | undefined;
 
   constructor(scenario: Scenario, recording: boolean = false) {
@@ -73,8 +85,9 @@ export class Simulation {
     this.#random = new Random(seedOf(seed, 2));
     this.truth = new Truth(scenario.election, () => this.agenda.now);
     this.rules = new Rules(this);
+    this.#settling = new Settling(this);
     this.truth.onRemoved = (removal) => this.rules.removed(removal);
-    this.truth.onPut = (key) => this.note(`etcd: ${key.key} = ${key.value}, token ${key.token}`);
+    this.truth.onPut = (key, created) => this.rules.put(key, created);
     this.cluster = new Cluster({
       agenda: this.agenda,
       random: new Random(seedOf(seed, 3)),
@@ -99,18 +112,18 @@ export class Simulation {
     return this.scenario.ttlSeconds * 1_000;
   }
 
-  /** When the last fault has no aftermath any more: a term that it spoilt may end a TTL later. */
-  get #stillAt(): number {
-    return this.scenario.quietAt + this.ttlMs + 2_000;
-  }
-
-  /** How long after the last fault all must be well. */
-  get patienceMs(): number {
-    return 3 * this.ttlMs + 10_000;
-  }
-
   note(text: string): void {
     if (this.recording) this.notes.push(`${(this.now / 1_000).toFixed(3).padStart(8)}  ${text}`);
+  }
+
+  /** Counts something that has happened. */
+  occurred(kind: FaultKind): void {
+    this.#faults[kind] = (this.#faults[kind] ?? 0) + 1;
+  }
+
+  /** Whether a fault is going on. */
+  get troubled(): boolean {
+    return this.#troubles > 0;
   }
 
   violation(rule: string, text: string): void {
@@ -133,7 +146,7 @@ export class Simulation {
 
   /** The process whose key is the first of the line. */
   leaderSlot(): number | undefined {
-    const owner = this.#ownerOf(this.truth.line[0]);
+    const owner = this.ownerOf(this.truth.line[0]);
     const at = owner === undefined ? -1 : this.slots.findIndex((slot) => slot?.program === owner);
     return at < 0 ? undefined : at;
   }
@@ -147,8 +160,8 @@ export class Simulation {
     const rate = 1 + drift * (random.chance(0.7) ? random.pick([-1, 1]) : random.between(-1, 1));
     const id = `${"abcdefgh"[at]}${incarnation}`;
     const host = new Host(id, this.agenda, rate, seedOf(seed, 6, at, incarnation));
-    const Kind = { member: MemberProgram, campaigner: CampaignProgram, observer: ObserverProgram }[kind];
-    const program = glance(host, () => new Kind(this, host, at, id));
+    const program = glance(host, () => new programKinds[kind](this, host, at, id));
+    if (incarnation > 1) this.occurred("restart");
     this.slots[at] = { kind, program, incarnation };
     this.programs.add(program);
     this.#byHost.set(host, program);
@@ -172,13 +185,20 @@ export class Simulation {
     this.rules.gone(program);
   }
 
+  /** The members of etcd choose a raft leader, which takes so long. */
+  electFor(ms: number): void {
+    this.agenda.at(this.now + ms, this.cluster.elect());
+  }
+
   /** How long a work that ends by itself may take: none does when all shall be well. */
   workMayEndWithin(): number {
-    return this.#workEnds++ < 12 ? Math.max(0, this.scenario.quietAt - 1_000 - this.now) : 0;
+    return !this.scenario.calm && this.#workEnds++ < 12
+      ? Math.max(0, this.scenario.quietAt - 1_000 - this.now)
+      : 0;
   }
 
   /** Who put a key, by its lease. */
-  #ownerOf(key: TrueKey | undefined): Program | undefined {
+  ownerOf(key: TrueKey | undefined): Program | undefined {
     const owner = key === undefined ? undefined : this.cluster.leases.get(key.lease)?.owner;
     return typeof owner === "object" ? this.#byHost.get(owner) : undefined;
   }
@@ -211,7 +231,7 @@ export class Simulation {
     });
     for (const fault of scenario.faults) this.#schedule(fault);
     const poll = (): void => {
-      this.#pollSettled();
+      this.#settling.poll();
       agenda.at(this.now + 250, poll);
     };
     agenda.at(scenario.quietAt, () => {
@@ -219,7 +239,7 @@ export class Simulation {
       this.removeStrangers();
       poll();
     });
-    const end = scenario.quietAt + this.patienceMs + 3 * this.ttlMs + 2_000;
+    const end = this.#settling.limit + 3 * this.ttlMs + 2_000;
     await new Promise<void>((resolve) => this.#pump(end, resolve));
     if (this.#violation === undefined) this.#judgeEnd();
     for (const { host } of this.programs) host.kill();
@@ -229,13 +249,13 @@ export class Simulation {
     return {
       seed: scenario.seed,
       violation: this.#violation,
-      terms: this.rules.terms,
-      failovers: this.rules.failovers,
+      terms: this.rules.works.terms,
+      failovers: this.rules.works.failovers,
       faults: this.#faults,
       events: this.#events,
       excused: this.rules.excused,
       excusedMs: this.rules.excusedMs,
-      settledAfterMs: (this.#settledAt ?? Number.POSITIVE_INFINITY) - scenario.quietAt,
+      settledAfterMs: (this.#settling.since ?? Number.POSITIVE_INFINITY) - scenario.quietAt,
       notes: this.notes,
     };
   }
@@ -247,9 +267,7 @@ export class Simulation {
     const step = (): void => {
       if (over) return;
       within(undefined, () => this.rules.check());
-      const enough =
-        this.#settledAt !== undefined &&
-        this.now > Math.max(this.#settledAt, this.#stillAt) + 0.5 * this.ttlMs;
+      const enough = this.#settling.isOver;
       const next = this.#violation === undefined && !enough ? this.agenda.next(end) : undefined;
       if (next === undefined) {
         over = true;
@@ -261,8 +279,8 @@ export class Simulation {
     };
     const more = (): void => {
       if (over) return;
-      for (let i = 0; i < batch; i++) setImmediate(step);
-      setImmediate(more);
+      for (let i = 0; i < batch; i++) nextTurn(step);
+      nextTurn(more);
     };
     more();
   }
@@ -280,8 +298,10 @@ export class Simulation {
         `FAULT ${fault.kind}${fault.forMs > 0 ? ` for ${fault.forMs} ms` : ""}${end === undefined ? " (nothing to hit)" : ""}`,
       );
       if (end === undefined) return;
-      this.#faults[fault.kind] = (this.#faults[fault.kind] ?? 0) + 1;
+      if (!isCountedLater(fault.kind)) this.occurred(fault.kind);
+      this.#troubles++;
       agenda.at(fault.at + fault.forMs, () => {
+        this.#troubles--;
         if (fault.forMs > 0) this.note(`end of ${fault.kind}`);
         end();
       });
@@ -290,56 +310,6 @@ export class Simulation {
 
   programOf(host: Host): Program | undefined {
     return this.#byHost.get(host);
-  }
-
-  // What must become so when all is well again
-
-  /** What is still missing to be well: nothing, if undefined. */
-  #missing(): string | undefined {
-    const { line } = this.truth;
-    const standing = [...this.programs].filter(
-      (program) => program.standing && program.host.alive && !program.resting,
-    );
-    if (standing.length === 0) return undefined;
-    const leaders = standing.filter((program) => glance(program.host, () => program.leads()) !== undefined);
-    if (leaders.length !== 1)
-      return `${leaders.length} lead: ${standing.map((each) => `${each.id} ${each.describe()}`).join(", ")}`;
-    const [leader] = leaders as [Program];
-    if (this.#ownerOf(line[0]) !== leader)
-      return `${leader.id} leads, and ${line[0]?.value ?? "nobody"} is first in line`;
-    for (const program of standing) {
-      const keys = line.filter((key) => this.#ownerOf(key) === program);
-      if (keys.length !== 1)
-        return `${program.id} (${program.describe()}) has ${keys.length} keys in the line`;
-    }
-    // One who rests may put his key at any moment.
-    const stray = line.find((key) => this.#ownerOf(key)?.standing !== true);
-    return stray === undefined ? undefined : `${stray.key} (${stray.value}) is in the line, and nobody's`;
-  }
-
-  #pollSettled(): void {
-    const missing = this.#missing();
-    const leader = this.truth.line[0];
-    if (missing !== undefined) {
-      if (this.now < this.#stillAt) {
-        this.#settledAt = undefined;
-      } else if (this.#settledAt !== undefined) {
-        this.violation("unsettled", `without any fault: ${missing}`);
-      } else if (this.now > this.scenario.quietAt + this.patienceMs) {
-        this.violation(
-          "not-settled",
-          `${Math.round(this.now - this.scenario.quietAt)} ms after the last fault: ${missing}`,
-        );
-      }
-      return;
-    }
-    if (this.#settledAt === undefined || this.now < this.#stillAt) {
-      if (this.#settledAt === undefined) this.note("all is well");
-      this.#settledAt ??= this.now;
-      this.#settledLeader = `${leader?.key}@${leader?.token}`;
-    } else if (this.#settledLeader !== `${leader?.key}@${leader?.token}`) {
-      this.violation("unsettled", "another leads without any fault");
-    }
   }
 
   #judgeEnd(): void {
@@ -351,7 +321,9 @@ export class Simulation {
       if (program.underWay > 8) this.violation("streams", `${id} has ${program.underWay} streams at the end`);
       if (program.listeners > 8)
         this.violation("listeners", `${id} has ${program.listeners} listeners at the end`);
-      if (program.left && (timers > 0 || program.underWay > 0)) {
+      // Work that hangs or ignores its signal is left behind, and all that is of the user's.
+      const works = [...this.rules.works.underWay].some((work) => work.program === program);
+      if (program.left && !works && (timers > 0 || program.underWay > 0)) {
         this.violation(
           "left-behind",
           `${id} has left, with ${timers} timers and ${program.underWay} streams`,

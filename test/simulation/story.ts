@@ -8,6 +8,11 @@ const weights = {
   suspend: 4,
   crash: 4,
   leave: 3,
+  "clock-rate": 3,
+  // The user's callbacks
+  "work-throws": 4,
+  "work-hangs": 7,
+  "work-ignores": 7,
   // The network of one process
   cut: 5,
   "cut-one": 3,
@@ -16,13 +21,18 @@ const weights = {
   break: 3,
   delay: 3,
   late: 3,
+  reorder: 3,
+  duplicate: 3,
   starve: 4,
+  "starve-renewals": 4,
   // One member of etcd
   "endpoint-stop": 3,
   "endpoint-freeze": 3,
   "endpoint-isolate": 3,
   "endpoint-slow": 3,
   "endpoint-starve": 2,
+  "member-removed": 3,
+  "member-added": 3,
   // All of etcd
   "raft-leader": 3,
   outage: 3,
@@ -40,11 +50,18 @@ const weights = {
   "other-cluster": 2,
 } as const;
 
-export type FaultKind = keyof typeof weights;
+/** What follows from those, and is counted when it happens. */
+const consequences = ["restart", "overtaken", "dropped-arrived"] as const;
+
+/** Kinds whose effect comes later, and perhaps never: counted when it does. */
+const countedLater: ReadonlySet<FaultKind> = new Set(["work-hangs", "work-ignores"]);
+
+export type DrawnKind = keyof typeof weights;
+export type FaultKind = DrawnKind | (typeof consequences)[number];
 
 /** One trouble of a story; all that it needs beside its kind is numbers, so that it can be left out or repeated. */
 export interface Fault {
-  readonly kind: FaultKind;
+  readonly kind: DrawnKind;
   readonly at: number;
   readonly forMs: number;
   /** The leader of that moment, rather than the process that `x` picks. */
@@ -58,7 +75,7 @@ export interface Fault {
 export interface Scenario {
   readonly seed: number;
   readonly election: string;
-  readonly processes: readonly ("member" | "campaigner" | "observer")[];
+  readonly processes: readonly ("member" | "campaigner" | "mutex" | "observer")[];
   readonly endpoints: number;
   readonly ttlSeconds: number;
   /** What etcd grants at most, whatever is asked for. */
@@ -67,34 +84,58 @@ export interface Scenario {
   readonly prepares: boolean;
   /** Every member also observes, through its own client. */
   readonly observed: boolean;
-  /** Some work ignores its signal. */
-  readonly stubborn: boolean;
-  /** How much clocks may differ: 0.01 is one percent. */
+  /** Members wait so long where the key of a leader that still acts may have been removed; 0 for not at all. */
+  readonly takeoverDelayMs: number;
+  /** Nothing happens that may cost anybody the lead or the place in line. */
+  readonly calm: boolean;
+  /** How much clocks may differ from true time: 0.01 is one percent. */
   readonly drift: number;
   readonly faults: readonly Fault[];
   /** When the last fault is over. */
   readonly quietAt: number;
 }
 
-/** Every kind, with how often it is drawn. */
-const kinds = Object.entries(weights) as [FaultKind, number][];
+/** Trouble that must cost nobody anything, one at a time, with three members of etcd and a TTL of 5 s. */
+const harmless: readonly DrawnKind[] = [
+  ...(["endpoint-stop", "endpoint-freeze", "endpoint-isolate", "endpoint-slow", "endpoint-starve"] as const),
+  ...(["member-removed", "member-added", "raft-leader", "compaction", "no-space", "auth-expiry"] as const),
+  ...(["cut-one", "break", "starve", "clock-rate"] as const),
+];
 
-export const faultKinds: readonly FaultKind[] = kinds.map(([kind]) => kind);
+/** Every kind, with how often it is drawn. */
+const kinds = Object.entries(weights) as [DrawnKind, number][];
+
+/** Everything that must occur often. */
+export const faultKinds: readonly FaultKind[] = [...kinds.map(([kind]) => kind), ...consequences];
+
+export function isCountedLater(kind: FaultKind): boolean {
+  return countedLater.has(kind);
+}
 
 /** The story of a seed. */
 export function scenarioOf(seed: number): Scenario {
   const random = new Random(seedOf(seed, 1));
   const members = random.pick([3, 3, 3, 3, 4, 4, 5]);
+  const takesOverLate = random.chance(0.15);
   const processes: Scenario["processes"][number][] = Array.from({ length: members }, () => "member");
-  if (random.chance(0.3)) processes[random.below(members)] = "campaigner";
+  // Who knows no such delay would lead too soon.
+  if (!takesOverLate && random.chance(0.35)) processes[random.below(members)] = "campaigner";
+  if (!takesOverLate && random.chance(0.25)) processes[random.below(members)] = "mutex";
   if (random.chance(0.25)) processes.push("observer");
-  const ttlSeconds = random.pick([2, 2, 2, 3, 3, 4, 5, 6]);
+  const calm = !takesOverLate && random.chance(0.08);
+  const ttlSeconds = calm ? random.pick([5, 6]) : random.pick([2, 2, 2, 3, 3, 4, 5, 6]);
   const auth = random.chance(0.5);
   const faults: Fault[] = [];
   let at = random.between(500, 4_000);
-  const count = 9 + random.below(4);
-  while (faults.length < count) {
-    if (random.chance(0.12)) faults.push(...pairAt(random, at, ttlSeconds * 1_000));
+  const count = 12 + random.below(4);
+  while (faults.length < (calm ? count / 2 : count)) {
+    if (calm) {
+      const fault = faultAt(random, at, ttlSeconds * 1_000, auth, calmKind(random, auth));
+      faults.push(fault);
+      at += fault.forMs + random.between(2, 3) * ttlSeconds * 1_000;
+      continue;
+    }
+    if (random.chance(takesOverLate ? 0.3 : 0.12)) faults.push(...pairAt(random, at, ttlSeconds * 1_000));
     else faults.push(faultAt(random, at, ttlSeconds * 1_000, auth));
     // Some come together, some when all is well again.
     at += random.chance(0.45) ? random.between(0, 600) : random.between(400, 950 * ttlSeconds);
@@ -103,21 +144,32 @@ export function scenarioOf(seed: number): Scenario {
     seed,
     election: "/merc",
     processes,
-    endpoints: random.pick([1, 2, 3, 3, 3]),
+    endpoints: calm ? 3 : random.pick([1, 2, 3, 3, 3]),
     ttlSeconds,
-    mostTtlSeconds: random.chance(0.15) ? Math.max(2, ttlSeconds - 2) : 100,
+    mostTtlSeconds: !calm && random.chance(0.15) ? Math.max(2, ttlSeconds - 2) : 100,
     auth,
+    calm,
+    takeoverDelayMs: takesOverLate ? ttlSeconds * 1_000 : 0,
     prepares: random.chance(0.3),
     observed: random.chance(0.3),
-    stubborn: random.chance(0.2),
     drift: random.pick([0, 0.005, 0.01, 0.01]),
     faults,
     quietAt: Math.max(...faults.map((fault) => fault.at + fault.forMs)),
   };
 }
 
-function faultAt(random: Random, at: number, ttlMs: number, auth: boolean): Fault {
-  let kind = draw(random);
+function calmKind(random: Random, auth: boolean): DrawnKind {
+  return random.pick(auth ? harmless : harmless.filter((kind) => kind !== "auth-expiry"));
+}
+
+function faultAt(
+  random: Random,
+  at: number,
+  ttlMs: number,
+  auth: boolean,
+  wanted: DrawnKind = draw(random),
+): Fault {
+  let kind = wanted;
   while (kind === "auth-expiry" && !auth) kind = draw(random);
   return {
     kind,
@@ -131,7 +183,7 @@ function faultAt(random: Random, at: number, ttlMs: number, auth: boolean): Faul
 
 /** Two troubles that are worse together: what the one does, the other hides. */
 function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
-  const fault = (kind: FaultKind, after: number, forMs: number): Fault => ({
+  const fault = (kind: DrawnKind, after: number, forMs: number): Fault => ({
     kind,
     at: Math.round(at + after),
     forMs: Math.round(forMs),
@@ -140,7 +192,7 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
     y: 0.5 + random.next() / 2,
   });
   const soon = random.between(100, 800);
-  switch (random.below(5)) {
+  switch (random.below(8)) {
     case 0: {
       // The leader's key goes, and its watch is deaf.
       const kind = random.pick(["delete-key", "overwrite-key", "delete-two"] as const);
@@ -164,6 +216,28 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
         fault("delay", 0, 1.5 * ttlMs),
         fault("half-open-out", random.between(0.2, 0.8) * ttlMs, random.between(0.5, 1.5) * ttlMs),
       ];
+    case 4:
+      // The work will not stop, and the term ends.
+      return [
+        fault(random.pick(["work-hangs", "work-ignores"] as const), 0, random.between(0.3, 3) * ttlMs),
+        fault(
+          random.pick(["cut", "leave", "delete-key", "work-throws", "break"] as const),
+          soon,
+          1.2 * ttlMs,
+        ),
+      ];
+    case 5:
+      // The lease is over, and reads still pass.
+      return [
+        fault("starve-renewals", 0, random.between(1.5, 2.5) * ttlMs),
+        fault("starve", soon, random.between(1, 2) * ttlMs),
+      ];
+    case 6:
+      // All keys go, and the leader cannot hear of it.
+      return [
+        fault(random.pick(["cut", "half-open-in"] as const), 0, random.between(1, 2) * ttlMs),
+        fault("delete-prefix", soon, 0),
+      ];
     default:
       // Cut off, and then nothing of it moves.
       return [
@@ -173,7 +247,7 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
   }
 }
 
-function draw(random: Random): FaultKind {
+function draw(random: Random): DrawnKind {
   const total = kinds.reduce((sum, [, weight]) => sum + weight, 0);
   let left = random.next() * total;
   for (const [kind, weight] of kinds) {
@@ -183,17 +257,23 @@ function draw(random: Random): FaultKind {
   return "stop";
 }
 
-function lengthOf(kind: FaultKind, random: Random, ttlMs: number): number {
+function lengthOf(kind: DrawnKind, random: Random, ttlMs: number): number {
   switch (kind) {
     case "stall":
       return random.between(50, 700);
     case "break":
     case "compaction":
+    case "work-throws":
+    case "clock-rate":
     case "delete-key":
     case "delete-two":
     case "delete-prefix":
     case "revoke-lease":
       return 0;
+    case "work-hangs":
+      return random.between(0.1 * ttlMs, 0.5 * ttlMs);
+    case "work-ignores":
+      return random.between(ttlMs, 4 * ttlMs);
     case "raft-leader":
       return random.between(50, 1_500);
     case "restore":

@@ -1,20 +1,27 @@
 import { toText } from "../../src/etcd/bytes.ts";
 import {
+  type Event,
   Event_EventType,
+  type KeyValue,
+  type LeaseKeepAliveRequest,
   type TxnRequest,
   type WatchRequest,
   type WatchResponse,
 } from "../../src/etcd/gen/etcd_pb.ts";
+import type { Metadata } from "../../src/etcd/transport.ts";
+import { claim } from "./claims.ts";
 import type { Host } from "./host.ts";
 import type { Monitor } from "./link.ts";
 import type { Program } from "./program.ts";
-import { claim, type Rules } from "./rules.ts";
+import type { Rules } from "./rules.ts";
 import type { Simulation } from "./simulation.ts";
 
 /** A watch of a process, across all the streams that it has been on. */
 interface FollowedWatch {
   /** The last revision of which it was told, or the one before its first. */
   last: bigint;
+  /** Events of a revision whose other parts are still to come. */
+  parts: Event[];
 }
 
 /** A state of the store that a process has been shown. */
@@ -31,22 +38,39 @@ export class TrafficRules implements Monitor {
   readonly #followed = new Map<string, FollowedWatch>();
   readonly #knownRevision = new WeakMap<Program, Known>();
   readonly #askedAt = new WeakMap<object, Known>();
+  /** What etcd has got last from a process, in the order of sending. */
+  readonly #newest = new WeakMap<Host, { readonly order: number; readonly connection: object }>();
 
   constructor(simulation: Simulation, rules: Rules) {
     this.#simulation = simulation;
     this.#rules = rules;
   }
 
-  sent(host: Host, method: string, request: unknown, stream: object | undefined): void {
+  sent(host: Host, method: string, request: unknown, metadata: Metadata, question: object): void {
+    const { hasleader } = metadata;
+    if (method !== "Authenticate" && hasleader !== "true") {
+      this.#simulation.violation(
+        "no-hasleader",
+        `${host.name} would wait for a member of etcd without a leader`,
+      );
+    }
     if (method === "Txn") this.#sentTxn(host, request as TxnRequest);
     if (method === "DeleteRange")
       this.#simulation.violation("unguarded-delete", `${host.name} deletes without a comparison`);
-    if (method === "Watch" && stream !== undefined) this.#sentWatch(host, request as WatchRequest, stream);
-    if (stream !== undefined && (method === "Txn" || method === "Range")) {
+    if (method === "Watch") this.#sentWatch(host, request as WatchRequest, question);
+    if (method === "LeaseKeepAlive") this.#rules.works.renewing(host, (request as LeaseKeepAliveRequest).ID);
+    if (method === "Txn" || method === "Range") {
       const program = this.#simulation.programOf(host);
       const known = program === undefined ? undefined : this.#knownRevision.get(program);
-      if (known !== undefined) this.#askedAt.set(stream, { ...known });
+      if (known !== undefined) this.#askedAt.set(question, { ...known });
     }
+  }
+
+  arrived(host: Host, connection: object, order: number, dropped: boolean): void {
+    if (dropped) this.#simulation.occurred("dropped-arrived");
+    const newest = this.#newest.get(host);
+    if (newest === undefined || order > newest.order) this.#newest.set(host, { order, connection });
+    else if (newest.connection !== connection) this.#simulation.occurred("overtaken");
   }
 
   #sentTxn(host: Host, { compare, success }: TxnRequest): void {
@@ -61,15 +85,8 @@ export class TrafficRules implements Monitor {
         continue;
       }
       const token = guard.targetUnion.value;
-      this.#rules.over.add(claim(key, token));
-      for (const work of this.#rules.works) {
-        if (work.host === host && work.key === key && work.token === token && !work.program.deletesAtOnce) {
-          this.#simulation.violation(
-            "gave-up-early",
-            `${host.name} deletes ${key}@${token} while its work still runs`,
-          );
-        }
-      }
+      this.#rules.claims.add(key, token);
+      this.#rules.works.givingUp(host.name, (work) => work.host === host, key, token);
     }
   }
 
@@ -85,7 +102,8 @@ export class TrafficRules implements Monitor {
     const { watchId, startRevision, key } = requestUnion.value;
     const name = `${host.name} ${toText(key)} ${watchId}`;
     const known = this.#followed.get(name);
-    const followed = known ?? { last: startRevision - 1n };
+    const followed = known ?? { last: startRevision - 1n, parts: [] };
+    followed.parts = [];
     watches.set(watchId, followed);
     if (known === undefined) {
       const program = this.#simulation.programOf(host);
@@ -120,7 +138,7 @@ export class TrafficRules implements Monitor {
       // What was known before counts no more; requests from before are answered after.
       if (known !== undefined && known.revision >= asked.revision && known.cluster === asked.cluster) {
         const leading = this.#rules.leading.get(program);
-        if (leading !== undefined) this.#rules.mustStandBy.set(program, `${leading.key}@${leading.token}`);
+        if (leading !== undefined) this.#rules.mustStandBy.set(program, claim(leading.key, leading.token));
         this.#knownRevision.set(program, { revision: header.revision, cluster: header.clusterId });
       }
     } else if (
@@ -134,17 +152,22 @@ export class TrafficRules implements Monitor {
   #heardWatch(host: Host, response: WatchResponse, stream: object): void {
     const followed = this.#watches.get(stream)?.get(response.watchId);
     if (followed === undefined || response.events.length === 0) return;
+    followed.parts.push(...response.events);
+    if (response.fragment) return;
     const program = this.#simulation.programOf(host);
-    const leading = program === undefined ? undefined : this.#rules.leading.get(program);
-    for (const { type, kv } of response.events) {
-      if (kv === undefined) continue;
-      if (program === undefined || leading?.key !== toText(kv.key) || kv.modRevision <= leading.token)
-        continue;
-      if (type === Event_EventType.DELETE || kv.lease !== leading.lease) {
-        this.#rules.mustStandBy.set(program, `${leading.key}@${leading.token}`);
-      }
+    const events = followed.parts.splice(0);
+    if (program !== undefined)
+      for (const { type, kv } of events) if (kv !== undefined) this.#heardOf(program, type, kv);
+    followed.last = events.at(-1)?.kv?.modRevision ?? followed.last;
+  }
+
+  #heardOf(program: Program, type: Event_EventType, kv: KeyValue): void {
+    const key = toText(kv.key);
+    this.#rules.waiting.heardGone(program, kv, key);
+    const leading = this.#rules.leading.get(program);
+    if (leading?.key !== key || kv.modRevision <= leading.token) return;
+    if (type === Event_EventType.DELETE || kv.lease !== leading.lease) {
+      this.#rules.mustStandBy.set(program, claim(leading.key, leading.token));
     }
-    const last = response.events.at(-1)?.kv?.modRevision;
-    if (last !== undefined && !response.fragment) followed.last = last;
   }
 }

@@ -36,11 +36,15 @@ export class Truth {
   /** Every leader there ever was, in order. */
   readonly leaders: TrueKey[] = [];
   onRemoved: (removal: Removal) => void = () => {};
-  onPut: (key: TrueKey) => void = () => {};
+  /** Told of each value; `created` with the first one of a key. */
+  onPut: (key: TrueKey, created: boolean) => void = () => {};
   #keys = new Map<string, TrueKey>();
   #line: readonly TrueKey[] | undefined;
   readonly #removals = new Map<string, Removal>();
   readonly #leading = new Set<string>();
+  /** The line as it was from a revision on, oldest first, in this history. */
+  #lines: { readonly revision: bigint; readonly tokens: string }[] = [];
+  readonly #puts = new Map<string, number>();
   #stream: WatchStream | undefined;
 
   constructor(election: string, now: () => number) {
@@ -80,6 +84,16 @@ export class Truth {
     return this.#leading.has(`${key}@${token}`);
   }
 
+  /** How many keys of this name there have been. */
+  puts(key: string): number {
+    return this.#puts.get(key) ?? 0;
+  }
+
+  /** The tokens of the line as it was at a revision of this history. */
+  lineAt(revision: bigint): string {
+    return this.#lines.findLast((each) => each.revision <= revision)?.tokens ?? "";
+  }
+
   /** Follows a store: the first one, or one that was restored. */
   follow(store: Store): void {
     this.#stream?.close();
@@ -92,7 +106,8 @@ export class Truth {
       const now = this.#keys.get(key.key);
       if (now?.token !== key.token || now.lease !== key.lease) this.#remove(key, 0n);
     }
-    this.#noteLeader();
+    this.#lines = [];
+    this.#noteLine(0n);
     this.#stream = store.watch({
       send: (response) => this.#apply(response),
       end: () => {},
@@ -131,14 +146,16 @@ export class Truth {
       } else {
         const now = this.#key(kv);
         this.#keys.set(name, now);
+        const created = before?.token !== now.token;
+        if (created) this.#puts.set(name, this.puts(name) + 1);
         if (before !== undefined && (before.token !== now.token || before.lease !== now.lease)) {
           this.#remove(before, kv.modRevision);
         }
-        this.onPut(now);
+        this.onPut(now, created);
       }
     }
     this.#line = undefined;
-    this.#noteLeader();
+    this.#noteLine(events.at(-1)?.kv?.modRevision ?? 0n);
   }
 
   #remove(key: TrueKey, revision: bigint): void {
@@ -147,7 +164,8 @@ export class Truth {
     this.onRemoved(removal);
   }
 
-  #noteLeader(): void {
+  #noteLine(revision: bigint): void {
+    this.#lines.push({ revision, tokens: this.line.map(({ token }) => token).join(" ") });
     const first = this.line[0];
     if (first === undefined) return;
     this.#leading.add(`${first.key}@${first.token}`);

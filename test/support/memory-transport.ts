@@ -30,20 +30,8 @@ import { ManualClock } from "../../src/testing/manual-clock.ts";
 
 /** A manual clock with chance in it: lease ids differ, jitter varies, and a seed gives the same run again. */
 export class SeededClock extends ManualClock {
-  #state: number;
-
   constructor(seed: number = 1) {
-    super();
-    this.#state = seed >>> 0;
-  }
-
-  /** mulberry32. */
-  override random(): number {
-    this.#state = (this.#state + 0x6d2b79f5) >>> 0;
-    let mixed = this.#state;
-    mixed = Math.imul(mixed ^ (mixed >>> 15), mixed | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 0x1_0000_0000;
+    super({ seed });
   }
 }
 

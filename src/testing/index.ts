@@ -1,0 +1,13 @@
+export type { CancelTimer, Clock } from "../clock.ts";
+export type { FaultScope, Traffic, Way } from "./faults.ts";
+export type { Acting, Overlap } from "./ledger.ts";
+export { idleMs, Ledger, overlaps } from "./ledger.ts";
+export type { ClientOptions } from "./link.ts";
+export { Link } from "./link.ts";
+export type { ManualClockOptions } from "./manual-clock.ts";
+export { ManualClock } from "./manual-clock.ts";
+export type { Backup, RestartOptions, Standing } from "./test-etcd.ts";
+export { TestEtcd } from "./test-etcd.ts";
+export type { TestServerOptions } from "./test-server.ts";
+export { TestServer } from "./test-server.ts";
+export { VirtualEtcd } from "./virtual-etcd.ts";

@@ -1,0 +1,131 @@
+import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
+import { pipeline } from "node:stream";
+import { systemClock } from "../clock.ts";
+import { onAbort } from "../waiting.ts";
+import { authority } from "./address.ts";
+import type { Exchange, Onward, Refusal } from "./exchange.ts";
+import { endToEnd } from "./headers.ts";
+import { hasBody, openUpstream, repeatable, whenConnected } from "./upstream.ts";
+
+/** A request and its response, as `node:http` gives them. */
+export class RequestExchange implements Exchange {
+  readonly request: IncomingMessage;
+  readonly lasting = false;
+  readonly #response: ServerResponse;
+  /** Called before this side writes an answer: a framework must not write one as well. */
+  readonly #onTaken: () => void;
+
+  constructor(request: IncomingMessage, response: ServerResponse, onTaken: () => void = () => {}) {
+    this.request = request;
+    this.#response = response;
+    this.#onTaken = onTaken;
+  }
+
+  get gone(): boolean {
+    return this.#response.destroyed || this.#response.closed;
+  }
+
+  onEnd(listener: () => void): () => void {
+    this.#response.once("close", listener);
+    return () => this.#response.off("close", listener);
+  }
+
+  cut(): void {
+    this.#response.destroy();
+  }
+
+  closeAfter(): void {
+    if (!this.#response.headersSent) this.#response.shouldKeepAlive = false;
+  }
+
+  refuse({ status, headers, text }: Refusal): void {
+    const response = this.#response;
+    if (this.gone || response.headersSent) return;
+    this.#onTaken();
+    // What the client still sends is not wanted, but must be read, or it never looks at the answer.
+    this.request.resume();
+    response.writeHead(status, {
+      ...headers,
+      "content-type": "text/plain; charset=utf-8",
+      "content-length": Buffer.byteLength(text),
+    });
+    response.end(text);
+  }
+
+  forward(onward: Onward): Promise<"done" | "unsent"> {
+    return new Promise((resolve) => {
+      const outgoing = openUpstream(this.request, onward);
+      const attempt = new Attempt(this.request, outgoing, onward);
+      const forget = this.onEnd(() => {
+        outgoing.destroy();
+        resolve("done");
+      });
+      const failed = (error: Error): void => {
+        if (this.gone || this.#response.headersSent) return;
+        forget();
+        if (!attempt.mayBeRepeated) this.refuse(badGateway(onward, error));
+        resolve(attempt.mayBeRepeated ? "unsent" : "done");
+      };
+      outgoing.once("response", (incoming) => {
+        attempt.answered();
+        this.#onTaken();
+        this.#relay(incoming, onward.last);
+      });
+      outgoing.on("error", failed);
+      // What ends neither way, such as an upgrade that nobody asked for, ends here.
+      outgoing.once("close", () => failed(new Error("the connection was closed")));
+    });
+  }
+
+  #relay(incoming: IncomingMessage, last: boolean): void {
+    const { statusCode = 502, statusMessage = "" } = incoming;
+    const headers = endToEnd(incoming.rawHeaders);
+    this.#response.writeHead(statusCode, statusMessage, last ? [...headers, "Connection", "close"] : headers);
+    // An answer that breaks off must break off here, too: `pipeline` destroys the response then.
+    pipeline(incoming, this.#response, () => {});
+  }
+}
+
+/** What becomes of a request that is passed on, until its answer begins. */
+class Attempt {
+  readonly #request: IncomingMessage;
+  readonly #forgets: (() => void)[] = [];
+  #at: "connecting" | "sent" | "late" = "connecting";
+
+  constructor(request: IncomingMessage, outgoing: ClientRequest, onward: Onward) {
+    this.#request = request;
+    const { superseded, answerTimeoutMs, reached } = onward;
+    whenConnected(outgoing, () => {
+      this.#at = "sent";
+      reached();
+      if (hasBody(request)) request.pipe(outgoing);
+      else outgoing.end();
+      if (!repeatable(request)) return;
+      this.#forgets.push(onAbort(superseded, () => outgoing.destroy(new Error("another member leads"))));
+    });
+    outgoing.once("finish", () => {
+      const late = (): void => {
+        this.#at = "late";
+        outgoing.destroy(new Error(`no answer within ${answerTimeoutMs} ms`));
+      };
+      this.#forgets.push(systemClock.at(systemClock.now() + answerTimeoutMs, late));
+    });
+    outgoing.once("close", () => this.answered());
+  }
+
+  /** Whether it may be sent to the next leader: nobody has got it, or it only asked. */
+  get mayBeRepeated(): boolean {
+    return this.#at === "connecting" || (this.#at === "sent" && repeatable(this.#request));
+  }
+
+  /** The answer has begun, or there will be none. */
+  answered(): void {
+    for (const forget of this.#forgets.splice(0)) forget();
+  }
+}
+
+/** The answer to a request of which nobody knows whether the leader has carried it out. */
+export function badGateway({ address }: Onward, { message }: Error): Refusal {
+  const text = `the leader at ${authority(address)} has not answered: ${message}\n`;
+  return { status: message.startsWith("no answer") ? 504 : 502, headers: {}, text };
+}

@@ -1,0 +1,104 @@
+import { type IncomingMessage, STATUS_CODES } from "node:http";
+import { type Duplex, pipeline } from "node:stream";
+import { systemClock } from "../clock.ts";
+import type { Exchange, Onward, Refusal } from "./exchange.ts";
+import { endToEnd } from "./headers.ts";
+import { badGateway } from "./request-exchange.ts";
+import { openUpstream, whenConnected } from "./upstream.ts";
+
+/** A connection that asks to go on in another protocol, such as WebSocket. */
+export class UpgradeExchange implements Exchange {
+  readonly request: IncomingMessage;
+  readonly lasting = true;
+  readonly #socket: Duplex;
+  readonly #head: Buffer;
+
+  constructor(request: IncomingMessage, socket: Duplex, head: Buffer) {
+    this.request = request;
+    this.#socket = socket;
+    this.#head = head;
+    // Node.js has taken its own listener away: an error without one ends the process.
+    socket.on("error", () => {});
+  }
+
+  get gone(): boolean {
+    return this.#socket.destroyed;
+  }
+
+  onEnd(listener: () => void): () => void {
+    this.#socket.once("close", listener);
+    return () => this.#socket.off("close", listener);
+  }
+
+  cut(): void {
+    this.#socket.destroy();
+  }
+
+  closeAfter(): void {}
+
+  refuse({ status, headers, text }: Refusal): void {
+    const own = { ...headers, "content-type": "text/plain; charset=utf-8" };
+    const length = Buffer.byteLength(text);
+    this.#begin(status, STATUS_CODES[status] ?? "", [
+      ...Object.entries(own).flat(),
+      ...["content-length", `${length}`, "connection", "close"],
+    ]);
+    this.#socket.end(text);
+  }
+
+  forward(onward: Onward): Promise<"done" | "unsent"> {
+    return new Promise((resolve) => {
+      const outgoing = openUpstream(this.request, onward, this.request.headers.upgrade);
+      let at: "connecting" | "sent" | "answered" = "connecting";
+      const { answerTimeoutMs } = onward;
+      const cancel = systemClock.at(systemClock.now() + answerTimeoutMs, () => {
+        outgoing.destroy(new Error(`no answer within ${answerTimeoutMs} ms`));
+      });
+      const forget = this.onEnd(() => {
+        cancel();
+        outgoing.destroy();
+        resolve("done");
+      });
+      const answered = (answer: IncomingMessage, headers: readonly string[]): void => {
+        cancel();
+        at = "answered";
+        this.#begin(answer.statusCode ?? 502, answer.statusMessage ?? "", headers);
+      };
+      const failed = (error: Error): void => {
+        cancel();
+        if (this.gone || at === "answered") return;
+        forget();
+        if (at === "sent") this.refuse(badGateway(onward, error));
+        resolve(at === "sent" ? "done" : "unsent");
+      };
+      whenConnected(outgoing, () => {
+        at = "sent";
+        onward.reached();
+        outgoing.end();
+      });
+      outgoing.once("upgrade", (answer: IncomingMessage, upstream: Duplex, head: Buffer) => {
+        answered(answer, answer.rawHeaders);
+        this.#join(upstream, head);
+      });
+      outgoing.once("response", (answer) => {
+        answered(answer, [...endToEnd(answer.rawHeaders), "Connection", "close"]);
+        pipeline(answer, this.#socket, () => {});
+      });
+      outgoing.on("error", failed);
+      outgoing.once("close", () => failed(new Error("the connection was closed")));
+    });
+  }
+
+  /** From here on the two sides talk to each other; the end of one is the end of the other. */
+  #join(upstream: Duplex, head: Buffer): void {
+    if (head.length > 0) this.#socket.write(head);
+    if (this.#head.length > 0) upstream.write(this.#head);
+    pipeline(this.#socket, upstream, this.#socket, () => {});
+  }
+
+  #begin(status: number, message: string, headers: readonly string[]): void {
+    const lines = [`HTTP/1.1 ${status} ${message}`];
+    for (let i = 0; i + 1 < headers.length; i += 2) lines.push(`${headers[i]}: ${headers[i + 1]}`);
+    this.#socket.write(`${lines.join("\r\n")}\r\n\r\n`, "latin1");
+  }
+}
