@@ -69,10 +69,12 @@ export class Actor {
     this.#child = this.#spawn();
   }
 
-  /** Resolves when the member's key exists. */
+  /** Resolves when the member's key exists, and where it has a renewal thread, when that renews its lease. */
   async join(): Promise<void> {
     this.#child.write("join\n");
     await this.#child.waitFor("{", joinsWithinMs);
+    if (this.#options.settings.worker !== false)
+      await this.#child.waitForError("the renewal thread renews", joinsWithinMs);
   }
 
   /** Whether the process runs, or stands still and could go on. */
