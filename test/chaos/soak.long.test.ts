@@ -39,6 +39,13 @@ class Soaked {
     const line = await this.child.waitFor(`{"${command}"`, timeoutMs, { from });
     return JSON.parse(line)[command];
   }
+
+  /** Resolves when everybody stands in line again, to how many restarts there were. */
+  async rest(): Promise<number> {
+    const { missing, restarts } = await this.ask<{ missing: string[]; restarts: number }>("rest");
+    expect(missing).toEqual([]);
+    return restarts;
+  }
 }
 
 /** What etcd holds for its clients. */
@@ -92,7 +99,7 @@ describe.skipIf(binary === undefined)(`a process with ${members} members, for ${
       await using _child = soaked.child;
       /** Everybody in line, nothing under way, and nothing held for those who were here before. */
       const quiet = async (): Promise<object> => {
-        await soaked.ask("rest");
+        await soaked.rest();
         await eventually(async () => expect((await heldBy(server)).leases).toBe(members), {
           timeoutMs: 60_000,
         });
@@ -120,7 +127,7 @@ describe.skipIf(binary === undefined)(`a process with ${members} members, for ${
         await setTimeout(400);
         if (now() < heapAt) continue;
         heapAt += heapEveryMs;
-        ({ restarts } = await soaked.ask<{ restarts: number }>("rest"));
+        restarts = await soaked.rest();
         const { heap } = await soaked.ask<{ heap: number }>("heap");
         points.push({ count: proxy.acceptedConnections - accepted + restarts, heap });
       }
