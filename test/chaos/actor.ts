@@ -2,10 +2,12 @@ import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { expect } from "vitest";
 import type { Cause } from "../../src/errors.ts";
 import type { MemberSettings } from "../../src/member/options.ts";
 import type { PhaseName } from "../../src/member/phase.ts";
 import type { Acting } from "../../src/testing/ledger.ts";
+import { eventually } from "../support/eventually.ts";
 import { Child } from "../support/processes.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 
@@ -67,10 +69,12 @@ export class Actor {
     this.#child = this.#spawn();
   }
 
-  /** Resolves when the member's key exists. */
+  /** Resolves when the member's key exists, and where it has a renewal thread, when that renews its lease. */
   async join(): Promise<void> {
     this.#child.write("join\n");
     await this.#child.waitFor("{", joinsWithinMs);
+    if (this.#options.settings.worker !== false)
+      await this.#child.waitForError("the renewal thread renews", joinsWithinMs);
   }
 
   /** Whether the process runs, or stands still and could go on. */
@@ -149,8 +153,8 @@ export class Actor {
   }
 
   /** Resolves when the process has been ended by somebody else. */
-  async ended(): Promise<void> {
-    await this.#child.exit;
+  async ended(timeoutMs: number): Promise<void> {
+    await eventually(() => expect(this.#child.ended).toBeDefined(), { timeoutMs });
     this.#alive = false;
   }
 

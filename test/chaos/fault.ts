@@ -45,13 +45,14 @@ export async function play<World>(
   const from = now();
   await fault.strike(world, victim, scene);
   await setTimeout(lastsMs);
-  await fault.heal?.(world, victim, scene);
-  const awayMs = fault.silencesEtcd === true ? now() - from : 0;
+  let awayMs = 0;
   let settledMs: number;
   try {
+    await fault.heal?.(world, victim, scene);
+    if (fault.silencesEtcd === true) awayMs = now() - from;
     settledMs = await scene.settled(settlesMs);
   } catch (error) {
-    throw new Error(`not all is well ${settlesMs} ms after the fault\n${told(scene)}`, { cause: error });
+    throw new Error(`not all is well after the fault\n${told(scene)}`, { cause: error });
   }
   const { complaints, excused, ...verdict } = judge({
     ...{ spells: scene.spells, endings: scene.endings, from, to: now() },

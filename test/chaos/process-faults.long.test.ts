@@ -52,7 +52,7 @@ const faults: readonly ProcessFault[] = [
     settings: { onHang: "kill" },
     strike: (_world, victim) => victim.hang(10 * longMs),
     heal: async (_world, victim) => {
-      await victim.ended();
+      await victim.ended(longMs);
       await victim.restart();
     },
   },
@@ -70,11 +70,9 @@ describe.each(stages)("on %s", (_title, stage) => {
     "%s",
     async (_played, fault, at) => {
       const { endpoints } = cluster;
-      await using scene = await Scene.open({
-        endpoints,
-        election: `/process/${++elections}`,
-        proxied: false,
-      });
+      const { settings = {} } = fault;
+      const election = `/process/${++elections}`;
+      await using scene = await Scene.open({ endpoints, election, settings, proxied: false });
       await play(fault, undefined, scene, scene.actors[at] as Actor);
     },
     sceneWithinMs,

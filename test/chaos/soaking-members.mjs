@@ -1,7 +1,7 @@
 /**
  * Many members in one process, for the soak. Half of them share a client, half have one each. Obeys on standard input:
  * `restart N` (member N leaves and joins again), `rest` (answers when no restart is under way and everybody stands in
- * line), `heap`, `measure`, `leave`; each is answered by one line of JSON.
+ * line, else names who does not), `heap`, `measure`, `leave`; each is answered by one line of JSON.
  */
 import { getEventListeners, setMaxListeners } from "node:events";
 import { readdirSync } from "node:fs";
@@ -17,6 +17,8 @@ setMaxListeners(0, stop.signal);
 const members = new Map();
 /** What a member is going through, so that it is restarted once at a time. */
 const underWay = new Map();
+/** The last changes of each member. */
+const told = new Map();
 let restarts = 0;
 process.on("warning", (warning) => answer({ warning: warning.message }));
 
@@ -55,10 +57,16 @@ async function restart(number) {
   underWay.delete(number);
 }
 
+/** Waits until everybody stands, or for a minute; returns who does not, with what he has been through. */
 async function rest() {
-  while (underWay.size > 0) await Promise.all(underWay.values());
   const stands = ({ phase, leader }) => (phase === "waiting" || phase === "leading") && leader !== undefined;
-  while (![...members.values()].every(stands)) await setTimeout(20);
+  for (let tries = 0; ; tries++) {
+    const restarting = [...underWay.keys()].map((number) => `m${number} is being restarted`);
+    const others = [...members.values()].filter((member) => !stands(member));
+    const missing = [...restarting, ...others.map(({ id, phase }) => `${id}: ${phase}, ${told.get(id)}`)];
+    if (missing.length === 0 || tries === 3_000) return missing;
+    await setTimeout(20);
+  }
 }
 
 function heap() {
@@ -86,10 +94,7 @@ async function measure() {
 }
 
 const commands = {
-  rest: async () => {
-    await rest();
-    return { restarts };
-  },
+  rest: async () => ({ missing: await rest(), restarts }),
   heap: async () => ({ heap: heap() }),
   measure,
   leave: async () => {
