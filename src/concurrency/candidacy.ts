@@ -47,6 +47,8 @@ export class Candidacy implements OwnCandidate {
   /** Whether work of ours may act as leader: what the renewal thread would have to end if the main thread is blocked. */
   readonly #acting = new SharedFlag();
   readonly #forgetKey: () => void;
+  /** Whether the renewal thread watches over work that may have to be killed. */
+  #guarded = false;
   /** The term has been seen to be over, before its timer fired: nothing revives it. */
   #lapsed = false;
   #term: Term | undefined;
@@ -94,7 +96,14 @@ export class Candidacy implements OwnCandidate {
     of.place.candidacy = this;
     this.#forgetKey = of.session.watchKey({
       ...{ name: this.key, token: this.token, proof: this.#keyProof, acting: this.#acting },
-      listener: { seen: (sentAt) => this.keySeen(sentAt), missing: () => this.keyMissing() },
+      listener: {
+        settled: () => {
+          this.#guarded = true;
+          this.proofMoved();
+        },
+        seen: (sentAt) => this.keySeen(sentAt),
+        missing: () => this.keyMissing(),
+      },
     });
     this.#forgets.push(of.line.enter(this));
     this.#forgets.push(onAbort(of.session.signal, () => this.end(of.session.endCause ?? "closed")));
@@ -261,6 +270,8 @@ export class Candidacy implements OwnCandidate {
     const { clock } = this.#etcd;
     // First in line, but a proof is stale: the next renewal or read, which are due by then, decides.
     if (clock.now() >= this.#stopBy) return;
+    // Work that is to be killed should it block must not begin before there is somebody to do it.
+    if (this.session.guards && !this.#guarded) return;
     if (this.#takeover?.passed() === false) return;
     const term = new Term({
       clock,

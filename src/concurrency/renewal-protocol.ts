@@ -56,6 +56,8 @@ export type FromThread =
   | { readonly on: "refused"; readonly lease: number; readonly why: string }
   | { readonly on: "renewed"; readonly lease: number; readonly sentAt: number; readonly ttlMs: number }
   | { readonly on: "gone"; readonly lease: number }
+  /** The thread watches this key, and with `onHang` "kill" over its work. */
+  | { readonly on: "watching"; readonly key: number }
   | { readonly on: "key-seen"; readonly key: number; readonly sentAt: number }
   | { readonly on: "key-missing"; readonly key: number }
   | { readonly on: "restored"; readonly client: number }

@@ -23,6 +23,8 @@ export interface LeaseListener {
 
 /** What is told of a key that the thread was asked to look at. */
 export interface KeyListener {
+  /** The thread watches it from now on; or there is no thread for now, and it will not be watched. */
+  settled(): void;
   seen(sentAt: number): void;
   missing(): void;
 }
@@ -183,6 +185,9 @@ export class RenewalThread {
         return;
       case "gone":
         this.#leases.get(message.lease)?.listener.gone();
+        return;
+      case "watching":
+        this.#keys.get(message.key)?.settled();
         return;
       case "key-seen":
         this.#keys.get(message.key)?.seen(message.sentAt);

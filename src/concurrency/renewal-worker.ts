@@ -185,8 +185,10 @@ function carryOut(order: ToThread): void {
       return;
     case "watch": {
       const charge = charges.get(order.lease);
-      charge?.watch(order);
-      if (charge !== undefined) chargeOfKey.set(order.key, charge);
+      if (charge === undefined) return;
+      charge.watch(order);
+      chargeOfKey.set(order.key, charge);
+      say({ on: "watching", key: order.key });
       return;
     }
     case "forget":

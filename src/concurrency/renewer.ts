@@ -54,6 +54,8 @@ export class Renewer {
   #here: Renewal | undefined;
   #thread: RenewalThread | undefined;
   #lease = 0;
+  /** Whether the thread was asked for in vain. */
+  #alone = false;
   #leaveThread: () => void = () => {};
   #ttlMs: number;
   #renewedAt: number;
@@ -79,6 +81,11 @@ export class Renewer {
     this.#cancelCheck();
     this.#here?.stop();
     this.#leaveThread();
+  }
+
+  /** Whether work may have to be killed, and there is or will be a thread that can: it must watch before work begins. */
+  get guards(): boolean {
+    return this.#options.onHang === "kill" && this.#connection !== undefined && !this.#alone;
   }
 
   /** Has the thread, if there is one, look at a key until the result is called. */
@@ -127,6 +134,7 @@ export class Renewer {
         threadLost: () => this.#withoutThread("it has ended"),
       });
       this.#thread = thread;
+      this.#alone = false;
       this.#lease = lease;
       this.#leaveThread = stop;
     } catch (error) {
@@ -171,6 +179,8 @@ export class Renewer {
     for (const key of this.#keys.keys()) this.#keys.set(key, () => {});
     hung.value = false;
     if (this.#stopped.value) return;
+    this.#alone = true;
+    for (const { listener } of [...this.#keys.keys()]) listener.settled();
     const fields = { leaseId: leaseId.toString(16), why };
     if (onHang === "kill") etcd.logger.error(fields, 'no renewal thread: onHang "kill" is not in force');
     else etcd.logger.warn(fields, "no renewal thread: a blocked event loop may lose the lease");

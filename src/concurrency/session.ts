@@ -265,6 +265,11 @@ export class Session implements AsyncDisposable {
     return this.#renewer.watch(key);
   }
 
+  /** @internal Whether a key must be watched by the renewal thread before work begins under it. */
+  get guards(): boolean {
+    return this.#renewer.guards;
+  }
+
   /** @internal Why what is not proven any more is over: also where a timer is earlier than the message that tells. */
   get lapse(): Cause {
     return this.#proof.loss ?? (this.#hung.value ? "hung" : "deadline");

@@ -165,7 +165,11 @@ export class Rounds {
     const work = new Work({
       ...{ prepare, lead, clock: etcd.clock, logger, patienceMs: candidacy.ttlMs },
       onReady: () => on({ on: "ready" }),
-      onOver: (cause) => candidacy.end(cause),
+      onOver: (cause) => {
+        // Work that asks for the time left may stop before the timer has fired: that is no finish.
+        candidacy.checkDeadline();
+        candidacy.end(cause);
+      },
     });
     candidacy.onMoved = () => on({ on: "moved", position: candidacy.position });
     candidacy.onElected = (term) => {
