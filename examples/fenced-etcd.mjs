@@ -16,7 +16,7 @@ const say = (text) => process.stdout.write(`${id}: ${text}\n`);
 const etcd = new Etcd({ endpoints: endpoints.split(",") });
 const member = await Member.join({
   etcd,
-  ...{ election: "/fenced-etcd", id, ttlSeconds: 2 },
+  ...{ election: "/fenced-etcd", id, ttlSeconds: 5 },
   lead: async (term) => {
     for (let step = 1; !term.signal.aborted; step++) {
       say(`works, token ${term.token}`);

@@ -38,7 +38,7 @@ async function writer(id, url) {
     return (await fetch(url, { method: "PUT", headers, body })).ok;
   };
   const member = await Member.join({
-    ...{ endpoints: endpoints.split(","), election: "/fenced-http", id, ttlSeconds: 2 },
+    ...{ endpoints: endpoints.split(","), election: "/fenced-http", id, ttlSeconds: 5 },
     lead: async ({ token, signal }) => {
       for (let step = 1; !signal.aborted; step++) {
         say(`${id}: works, token ${token}`);

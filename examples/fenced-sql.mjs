@@ -34,7 +34,7 @@ pool.on("error", (error) => say(`a connection was lost: ${error.message}`));
 await pool.query(tables).catch(() => pool.query(tables));
 
 const member = await Member.join({
-  ...{ endpoints: endpoints.split(","), election: "/fenced-sql", id, ttlSeconds: 2 },
+  ...{ endpoints: endpoints.split(","), election: "/fenced-sql", id, ttlSeconds: 5 },
   // Before anything is read: what is read afterwards, no earlier leader changes any more.
   prepare: async ({ token }) => {
     const { rowCount } = await pool.query(raise, [service, token]);

@@ -37,6 +37,7 @@ const names = [
   { name: "Election", layer: "src/concurrency/election.ts" },
   { name: "Mutex", layer: "src/concurrency/mutex.ts" },
   { name: "Member", layer: "src/member/member.ts" },
+  { name: "leaderOnly", layer: "src/traffic/leader-only.ts" },
 ].filter(({ layer }) => existsSync(join(root, layer)));
 
 /** What README and documentation show of each name, so that it goes on compiling for users. */
@@ -80,6 +81,11 @@ export async function stand(signal: AbortSignal): Promise<void> {
   for await (const change of member.changes({ signal })) if (change.role === role) break;
   await member.leave();
   if (token !== undefined) throw new Error(leader);
+}`,
+  leaderOnly: `
+export function guardOf(member: Member): (request: never, response: never) => void {
+  const guard = leaderOnly(member, { otherwise: "forward", hold: { most: 10 } });
+  return guard.listener((_request, response, { token, signal }) => response.end(String([token, signal.aborted])));
 }`,
 };
 

@@ -1,9 +1,9 @@
 import { badOption } from "../errors.ts";
 
 /** The questions that have a yes and a no. */
-export const checks = ["leader", "primary", "standby", "health", "live"] as const;
+export type HealthCheck = "leader" | "primary" | "standby" | "health" | "live";
 
-export type HealthCheck = (typeof checks)[number];
+export const checks: readonly HealthCheck[] = ["leader", "primary", "standby", "health", "live"];
 
 /** The HTTP statuses for yes and no, for balancers with other habits. */
 export interface HealthCodes {

@@ -1,7 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { Term } from "../concurrency/term.ts";
 import { type Cause, EndedError } from "../errors.ts";
-import { onAbort, unlessAborted } from "../waiting.ts";
+import { onAbort } from "../waiting.ts";
 
 /** The leave to serve one request as the leader. */
 export interface Admission {
@@ -80,7 +80,7 @@ export class Admissions {
     const over = new AbortController();
     const cancel = this.#clock.at(this.#clock.now() + budgetMs, () => over.abort());
     const forget = onAbort(hurry, () => over.abort());
-    await unlessAborted(this.#whenGone(own), over.signal).catch(() => {});
+    await this.#whenGone(own, over.signal);
     cancel();
     forget();
     const late = own.filter((each) => this.#underWay.has(each));
@@ -90,22 +90,30 @@ export class Admissions {
     return late.length === 0;
   }
 
-  /** The same, and then waits for those that were told to stop: what is known to run still is not over. */
+  /**
+   * The same, and then waits for those that were told to stop, for as long as the key protects them: a handler that is
+   * known to run still is not over, and one that never ends must not keep the member from coming back.
+   */
   async finish(budgetMs: number, hurry: AbortSignal): Promise<boolean> {
     const own = [...this.#underWay];
     const inTime = await this.drain(budgetMs, hurry);
-    await this.#whenGone(own);
+    await this.#whenGone(own, hurry);
     return inTime;
   }
 
-  #whenGone(own: readonly UnderWay[]): Promise<void> {
+  /** Resolves when these have ended, or the signal aborts. */
+  #whenGone(own: readonly UnderWay[], signal: AbortSignal): Promise<void> {
     return new Promise((resolve) => {
-      const look = (): void => {
-        if (own.some((each) => this.#underWay.has(each))) return;
+      const end = (): void => {
         this.#looking.delete(look);
+        signal.removeEventListener("abort", end);
         resolve();
       };
+      const look = (): void => {
+        if (!own.some((each) => this.#underWay.has(each))) end();
+      };
       this.#looking.add(look);
+      onAbort(signal, end);
       look();
     });
   }

@@ -185,7 +185,7 @@ function member(endpoint: string, ttlSeconds: number): Child {
 describe("a process", () => {
   test("whose event loop is blocked still answers: /leader no at once, /live no after a TTL", async () => {
     const child = member(server.endpoint, 2);
-    const port = Number((await child.waitFor("port", 20_000)).slice(5));
+    const port = Number((await child.waitFor("port", 60_000)).slice(5));
     await eventually(async () => expect((await ask(port, "/leader")).code).toBe(200));
     child.write("6000\n");
     await child.waitFor("blocks", 5_000);
@@ -200,11 +200,11 @@ describe("a process", () => {
     // And again when it has gone on.
     await eventually(async () => expect((await ask(port, "/live")).code).toBe(200), { timeoutMs: 10_000 });
     await child.kill();
-  });
+  }, 90_000);
 
   test("that was stopped past its deadline never says leader again without a new proof", async () => {
     const child = member(server.endpoint, 2);
-    const port = Number((await child.waitFor("port", 20_000)).slice(5));
+    const port = Number((await child.waitFor("port", 60_000)).slice(5));
     await eventually(async () => expect((await ask(port, "/leader")).code).toBe(200));
     const first = (await ask(port, "/status")).body.token;
     await child.stop();
@@ -215,13 +215,13 @@ describe("a process", () => {
     const tokens = (await Promise.all(asked)).map(({ body }) => body.token);
     expect(tokens).not.toContain(first);
     await child.kill();
-  });
+  }, 90_000);
 
-  test("ends by itself after leave, health endpoints or not", async () => {
+  test("ends by itself after leave", async () => {
     const child = member(server.endpoint, 2);
-    await child.waitFor("port", 20_000);
+    await child.waitFor("port", 60_000);
     child.write("leave\n");
     expect(await child.exit).toEqual({ code: 0, signal: null });
     expect(child.stderr).toBe("");
-  });
+  }, 90_000);
 });

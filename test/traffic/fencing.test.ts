@@ -49,7 +49,7 @@ async function lateWrite(program: (id: string) => Child): Promise<void> {
 describe("a leader that was stopped in the middle of its work", () => {
   test("is refused by etcd, where its write is guarded by its key", async () => {
     await lateWrite((id) => start("fenced-etcd.mjs", [id]));
-  }, 60_000);
+  }, 120_000);
 
   test("is refused by an HTTP service that knows a newer token", async () => {
     const store = start("fenced-http.mjs", ["store"]);
@@ -58,7 +58,7 @@ describe("a leader that was stopped in the middle of its work", () => {
     expect(await (await fetch(url, { headers: { connection: "close" } })).text()).toMatch(/^b, step \d+\n$/);
     store.signal("SIGTERM");
     expect(await store.exit).toEqual({ code: 0, signal: null });
-  }, 60_000);
+  }, 120_000);
 });
 
 if (postgresBinaries === undefined) {
@@ -73,5 +73,5 @@ describe.skipIf(postgresBinaries === undefined)("a leader that was stopped in th
     } finally {
       await postgres.close();
     }
-  }, 60_000);
+  }, 120_000);
 });

@@ -85,7 +85,7 @@ describe("a guard that forwards", () => {
 
   test("streams: an answer arrives while it is made, and a large body is held back", async () => {
     const go = gate();
-    const total = 64 * 1_024 * 1_024;
+    const total = 256 * 1_024 * 1_024;
     let written = 0;
     const [, b] = (await line(["a", "b"], {
       ...forward,
@@ -99,7 +99,8 @@ describe("a guard that forwards", () => {
         const piece = Buffer.alloc(65_536);
         while (written < total) {
           written += piece.length;
-          if (!response.write(piece)) await once(response, "drain");
+          if (!response.write(piece)) await Promise.race([once(response, "drain"), once(response, "close")]);
+          if (response.closed) return;
         }
         response.end();
       },
@@ -124,10 +125,12 @@ describe("a guard that forwards", () => {
       },
       { everyMs: 300 },
     );
-    expect(written).toBeLessThan(total / 2);
-    let size = 0;
-    for await (const piece of large) size += (piece as Buffer).length;
-    expect(size).toBe(total);
+    // Two connections on the loopback buffer some 20 MB.
+    expect(written).toBeLessThan(total / 4);
+    const held = written;
+    large.resume();
+    await eventually(() => expect(written).toBeGreaterThan(held));
+    large.destroy();
   });
 
   test("holds requests while nobody leads, within its limits, and gives them to whoever leads next", async () => {

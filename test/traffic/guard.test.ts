@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { Etcd } from "../../src/etcd/etcd.ts";
 import { Member } from "../../src/member/member.ts";
 import type { Admission } from "../../src/traffic/admissions.ts";
 import type { LeaderOnlyOptions } from "../../src/traffic/guard-options.ts";
@@ -157,6 +158,20 @@ describe("the term's end", () => {
     go.open();
     await leaving;
     await eventually(() => expect(b.member.role).toBe("leader"), { timeoutMs: 3_000 });
+  });
+
+  test("does not keep a member away whose handler never ends", async () => {
+    const [a] = (await line(["a"], {
+      settings: { ttlSeconds: 4 },
+      handle: () => new Promise(() => {}),
+    })) as [Service];
+    ask(a).catch(() => {});
+    await eventually(() => expect(a.guard.inFlight).toBe(1));
+    const first = a.member.term?.token ?? 0n;
+    const etcd = new Etcd({ endpoints: [store.endpoint] });
+    await etcd.delete(a.member.term?.key ?? "");
+    await eventually(() => expect(a.member.term?.token).toBeGreaterThan(first), { timeoutMs: 20_000 });
+    await etcd.close();
   });
 
   test("drain tells whether all have finished by themselves, and lets new ones pass", async () => {

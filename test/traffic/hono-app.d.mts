@@ -1,10 +1,9 @@
 import type { Server } from "node:http";
-import type { LeaderOnly } from "../../src/traffic/leader-only.ts";
 
-/** A Hono application with a guard in front. */
+/** A Hono application with a guard (`LeaderOnly`) in front. */
 export function listenWithHono(
   name: string,
-  guard: LeaderOnly,
+  guard: object,
   wait: (signal: AbortSignal | undefined) => Promise<void>,
   port: number,
 ): Promise<Server>;

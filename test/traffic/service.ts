@@ -39,7 +39,8 @@ async function startService(options: ServiceOptions): Promise<Service> {
   await new Promise((resolve) => server.once("listening", resolve));
   const { port } = server.address() as AddressInfo;
   const id = `${name}:127.0.0.1:${port}`;
-  const member = await Member.join({ endpoints: [endpoint], election, id, ...settings });
+  // Long, so that a busy machine does not lose the lead where a test is about something else.
+  const member = await Member.join({ endpoints: [endpoint], election, id, ttlSeconds: 30, ...settings });
   const guard = leaderOnly(member, guardOptions);
   server.on("request", guard.listener(handle));
   const close = async (): Promise<void> => {
