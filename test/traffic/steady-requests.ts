@@ -1,4 +1,6 @@
 import { Agent, get } from "node:http";
+import { expect } from "vitest";
+import { eventually } from "../support/eventually.ts";
 
 /** What became of one request. */
 export interface Outcome {
@@ -39,18 +41,23 @@ export class Load {
     return this.outcomes.filter(({ status }) => status !== 200);
   }
 
-  get underWay(): number {
-    return this.#underWay;
-  }
-
-  /** Sends no more; the connections are given up when every request has its outcome. */
-  stop(): void {
+  /** Sends no more, and waits for the outcome of every request. */
+  async end(): Promise<void> {
     clearInterval(this.#timer);
+    await eventually(() => expect(this.#underWay).toBe(0), { timeoutMs: patienceMs });
+    this.#kept.destroy();
   }
 
-  close(): void {
-    this.stop();
-    this.#kept.destroy();
+  /** Waits until `name` has served a number of requests more. */
+  async servedBy(name: string, count: number): Promise<void> {
+    const from = this.outcomes.length;
+    await eventually(
+      () => {
+        const served = this.outcomes.slice(from).filter(({ servedBy }) => servedBy === name);
+        expect(served.length).toBeGreaterThanOrEqual(count);
+      },
+      { timeoutMs: patienceMs },
+    );
   }
 
   #send(kind: Outcome["kind"]): void {

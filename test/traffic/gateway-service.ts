@@ -1,0 +1,82 @@
+import { createServer } from "node:net";
+import { fileURLToPath } from "node:url";
+import { cleanEnv } from "../cli/succession.ts";
+import { freePorts } from "../support/free-ports.ts";
+import { Child } from "../support/processes.ts";
+
+const program = fileURLToPath(new URL("./service-process.mjs", import.meta.url));
+const root = fileURLToPath(new URL("../..", import.meta.url));
+/** A process starts slowly on a busy machine. */
+const startMs = 60_000;
+
+export interface ServiceOptions {
+  readonly endpoint: string;
+  readonly election: string;
+  readonly name: string;
+  readonly ttlSeconds: number;
+  /** What it does with a request while it does not lead. @defaultValue "forward" */
+  readonly mode?: "forward" | "refuse";
+  /** Where it serves; its health endpoints are on the port after that. */
+  readonly port: number;
+}
+
+/** A member with an HTTP service, in a process of its own. */
+export class Service implements AsyncDisposable {
+  readonly name: string;
+  readonly port: number;
+  readonly child: Child;
+
+  static async start(options: ServiceOptions): Promise<Service> {
+    const { endpoint, election, name, ttlSeconds, mode = "forward", port } = options;
+    const args = [program, endpoint, election, name, String(ttlSeconds), mode, String(port)];
+    const child = Child.start({ args, cwd: root, env: cleanEnv(), keepInputOpen: true });
+    await child.waitFor("stands", startMs);
+    return new Service(name, port, child);
+  }
+
+  private constructor(name: string, port: number, child: Child) {
+    this.name = name;
+    this.port = port;
+    this.child = child;
+  }
+
+  /** Has it leave and join again, at the end of the line. Resolves when it stands there. */
+  async handOver(): Promise<void> {
+    const from = this.child.lines.length;
+    this.child.write("leave\n");
+    await this.child.waitFor("stands", startMs, { from });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.child.kill();
+  }
+}
+
+/** Three services of one election that stand in line by their names: a, b, c. */
+export async function startThree(
+  options: Omit<ServiceOptions, "name" | "port">,
+): Promise<[Service, Service, Service]> {
+  const ports = await portPairs(3);
+  const services: Service[] = [];
+  for (const [at, name] of ["a", "b", "c"].entries())
+    services.push(await Service.start({ ...options, name, port: ports[at] as number }));
+  return services as [Service, Service, Service];
+}
+
+/** Ports that are free, each with the one after it. */
+async function portPairs(count: number): Promise<number[]> {
+  const found: number[] = [];
+  while (found.length < count) {
+    const [port = 0] = await freePorts(1);
+    if (await isFree(port + 1)) found.push(port);
+  }
+  return found;
+}
+
+function isFree(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen({ port, host: "127.0.0.1" }, () => server.close(() => resolve(true)));
+  });
+}
