@@ -1,11 +1,11 @@
 import { expect, test } from "vitest";
 import { Gateway } from "../../src/traffic/gateway.ts";
 import { onEveryStore } from "../conformance/stores.ts";
-import { Service, startThree } from "./gateway-service.ts";
+import { Services } from "./gateway-service.ts";
 import { Load, type Outcome } from "./steady-requests.ts";
 
 const perSecond = 200;
-/** What a new leader shall have served before the next change. */
+/** What a leader shall have served before the next change. */
 const between = 40;
 const { LONG_TESTS: long } = process.env;
 const kills = long === "1" ? 20 : 2;
@@ -19,15 +19,13 @@ onEveryStore("under steady load through a gateway", (store) => {
   test("20 planned handovers fail no request", { timeout: 240_000 }, async () => {
     const { endpoint } = store;
     const election = store.key("handovers");
-    const services: Service[] = await startThree({ endpoint, election, ttlSeconds: 10 });
+    await using services = await Services.start({ endpoint, election, ttlSeconds: 10 });
     await using gateway = await open(endpoint, election);
     const load = new Load(gateway.address, perSecond);
     for (let round = 0; round < 20; round++) {
-      const [leader, next] = services as [Service, Service];
-      await load.servedBy(leader.name, between);
-      await leader.handOver();
-      services.push(services.shift() as Service);
-      await load.servedBy(next.name, between);
+      const leader = await load.served(between);
+      await services.of(leader).handOver();
+      await load.served(between, leader);
     }
     await load.end();
     const { refusedFull, refusedLate, cutByTermEnd, cutByStaleness } = gateway.stats;
@@ -35,7 +33,6 @@ onEveryStore("under steady load through a gateway", (store) => {
     expect({ failures: load.failures, ...sentAway }).toEqual({
       ...{ failures: [], refusedFull: 0, refusedLate: 0, cutByTermEnd: 0, cutByStaleness: 0 },
     });
-    for (const service of services) await service.child.kill();
   });
 
   const title = `${kills} kills fail only what was under way at the dead leader`;
@@ -43,20 +40,17 @@ onEveryStore("under steady load through a gateway", (store) => {
     const { endpoint } = store;
     const election = store.key("kills");
     // Their standbys refuse, so that whatever reached one would show.
-    const common = { endpoint, election, ttlSeconds: 5, mode: "refuse" } as const;
-    const services: Service[] = await startThree(common);
+    await using services = await Services.start({ endpoint, election, ttlSeconds: 5, mode: "refuse" });
     await using gateway = await open(endpoint, election);
     const load = new Load(gateway.address, perSecond);
     const deaths: { readonly from: number; readonly to: number }[] = [];
     for (let round = 0; round < kills; round++) {
-      const [leader, next] = services as [Service, Service];
-      await load.servedBy(leader.name, between);
+      const leader = await load.served(between);
       const from = performance.now();
-      await leader.child.kill();
+      await services.of(leader).child.kill();
       deaths.push({ from, to: performance.now() });
-      services.shift();
-      await load.servedBy(next.name, between);
-      services.push(await Service.start({ ...common, name: leader.name, port: leader.port }));
+      await load.served(between, leader);
+      await services.restart(leader);
     }
     await load.end();
     const underWay = ({ startedAt, reused }: Outcome): boolean =>
@@ -66,6 +60,5 @@ onEveryStore("under steady load through a gateway", (store) => {
     expect({ failures, refusedFull, refusedLate, cutByStaleness }).toEqual({
       ...{ failures: [], refusedFull: 0, refusedLate: 0, cutByStaleness: 0 },
     });
-    for (const service of services) await service.child.kill();
   });
 });

@@ -9,7 +9,7 @@ const root = fileURLToPath(new URL("../..", import.meta.url));
 /** A process starts slowly on a busy machine. */
 const startMs = 60_000;
 
-export interface ServiceOptions {
+interface ServiceOptions {
   readonly endpoint: string;
   readonly election: string;
   readonly name: string;
@@ -21,7 +21,7 @@ export interface ServiceOptions {
 }
 
 /** A member with an HTTP service, in a process of its own. */
-export class Service implements AsyncDisposable {
+export class Service {
   readonly name: string;
   readonly port: number;
   readonly child: Child;
@@ -46,21 +46,45 @@ export class Service implements AsyncDisposable {
     this.child.write("leave\n");
     await this.child.waitFor("stands", startMs, { from });
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.child.kill();
-  }
 }
 
-/** Three services of one election that stand in line by their names: a, b, c. */
-export async function startThree(
-  options: Omit<ServiceOptions, "name" | "port">,
-): Promise<[Service, Service, Service]> {
-  const ports = await portPairs(3);
-  const services: Service[] = [];
-  for (const [at, name] of ["a", "b", "c"].entries())
-    services.push(await Service.start({ ...options, name, port: ports[at] as number }));
-  return services as [Service, Service, Service];
+/** The services of an election, by name. */
+export class Services implements AsyncDisposable {
+  readonly #options: Omit<ServiceOptions, "name" | "port">;
+  readonly #byName: Map<string, Service> = new Map();
+
+  /** Starts a, b and c, which stand in line in this order. */
+  static async start(options: Omit<ServiceOptions, "name" | "port">): Promise<Services> {
+    const services = new Services(options);
+    const ports = await portPairs(3);
+    for (const [at, name] of ["a", "b", "c"].entries())
+      services.#byName.set(name, await Service.start({ ...options, name, port: ports[at] as number }));
+    return services;
+  }
+
+  private constructor(options: Omit<ServiceOptions, "name" | "port">) {
+    this.#options = options;
+  }
+
+  get all(): readonly Service[] {
+    return [...this.#byName.values()];
+  }
+
+  of(name: string): Service {
+    const service = this.#byName.get(name);
+    if (service === undefined) throw new Error(`there is no service ${name}`);
+    return service;
+  }
+
+  /** Starts one again that was killed, on its old port. */
+  async restart(name: string): Promise<void> {
+    const { port } = this.of(name);
+    this.#byName.set(name, await Service.start({ ...this.#options, name, port }));
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.all.map(({ child }) => child.kill()));
+  }
 }
 
 /** Ports that are free, each with the one after it. */

@@ -48,13 +48,18 @@ export class Load {
     this.#kept.destroy();
   }
 
-  /** Waits until `name` has served a number of requests more. */
-  async servedBy(name: string, count: number): Promise<void> {
+  /** Waits until somebody, but not the one named, has served so many requests from now on; who that is. */
+  async served(count: number, besides?: string): Promise<string> {
     const from = this.outcomes.length;
-    await eventually(
+    return await eventually(
       () => {
-        const served = this.outcomes.slice(from).filter(({ servedBy }) => servedBy === name);
-        expect(served.length).toBeGreaterThanOrEqual(count);
+        const since = this.outcomes.slice(from);
+        const names = new Set(since.map(({ servedBy }) => servedBy).filter((name) => name !== besides));
+        for (const name of names) {
+          const his = since.filter(({ servedBy, status }) => servedBy === name && status === 200);
+          if (his.length >= count) return name;
+        }
+        throw new Error(`nobody else has served ${count} requests, but: ${tally(since)}`);
       },
       { timeoutMs: patienceMs },
     );
@@ -89,4 +94,14 @@ export class Load {
     request.on("error", (error: NodeJS.ErrnoException) => settle(undefined, error.code ?? error.message));
     request.on("timeout", () => request.destroy(new Error("timeout")));
   }
+}
+
+/** How many outcomes there were of each kind. */
+function tally(outcomes: readonly Outcome[]): string {
+  const counts = new Map<string, number>();
+  for (const { status, error, servedBy } of outcomes) {
+    const kind = `${status ?? error} ${servedBy}`.trim();
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
+  return [...counts].map(([kind, count]) => `${count} x ${kind}`).join(", ");
 }
