@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Balancer, installed } from "./balancers.ts";
-import { type Service, startThree } from "./gateway-service.ts";
+import { Services } from "./gateway-service.ts";
 import { Load } from "./steady-requests.ts";
 
 const perSecond = 100;
