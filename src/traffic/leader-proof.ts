@@ -1,8 +1,11 @@
 import type { CancelTimer, Clock } from "../clock.ts";
 import type { Line } from "../concurrency/line.ts";
 
-/** A look at the clock takes as long as passing on a small request; what it showed is good for so long. */
-const lookMs = 1;
+/**
+ * A look at the clock takes as long as passing on a small request. What it showed is good for one step of the time that
+ * counts suspension; where nothing was passed on for longer, the clock is looked at before the next piece is.
+ */
+const lookMs = 10;
 
 /**
  * For how long the leader that a line shows may be taken for the leader: a while from the sending of the last read that
@@ -46,9 +49,8 @@ export class LeaderProof {
     return this.now() < this.#until;
   }
 
-  /** The instant, a millisecond old at most. */
+  /** The instant, a few milliseconds old at most. */
   now(): number {
-    const { performance } = globalThis;
     const look = performance.now();
     if (look - this.#lookedAt >= lookMs) {
       this.#lookedAt = look;

@@ -15,7 +15,7 @@ export interface RelaysOptions {
   readonly drainMs: number;
   readonly silentMs: number;
   readonly mayPass: () => boolean;
-  /** The instant, a millisecond old at most. */
+  /** The instant, a few milliseconds old at most. */
   readonly now: () => number;
   /** A connection has ended. */
   readonly onGone: () => void;

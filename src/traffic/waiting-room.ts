@@ -26,7 +26,7 @@ export interface WaitingRoomOptions {
   readonly connectMs: number;
   /** Where the gateway listens. */
   readonly own: () => { readonly address: string; readonly port: number };
-  /** The instant, a millisecond old at most. */
+  /** The instant, a few milliseconds old at most. */
   readonly now: () => number;
   /** Whether anything may go to the leader; if not, that has been told to `routeChanged`. */
   readonly mayPass: () => boolean;

@@ -1,4 +1,6 @@
 import { Agent, get } from "node:http";
+import { expect } from "vitest";
+import { eventually } from "../support/eventually.ts";
 
 /** What became of one request. */
 export interface Outcome {
@@ -39,18 +41,28 @@ export class Load {
     return this.outcomes.filter(({ status }) => status !== 200);
   }
 
-  get underWay(): number {
-    return this.#underWay;
-  }
-
-  /** Sends no more; the connections are given up when every request has its outcome. */
-  stop(): void {
+  /** Sends no more, and waits for the outcome of every request. */
+  async end(): Promise<void> {
     clearInterval(this.#timer);
+    await eventually(() => expect(this.#underWay).toBe(0), { timeoutMs: patienceMs });
+    this.#kept.destroy();
   }
 
-  close(): void {
-    this.stop();
-    this.#kept.destroy();
+  /** Waits until somebody, but not the one named, has served so many requests from now on; who that is. */
+  async served(count: number, besides?: string): Promise<string> {
+    const from = this.outcomes.length;
+    return await eventually(
+      () => {
+        const since = this.outcomes.slice(from);
+        const names = new Set(since.map(({ servedBy }) => servedBy).filter((name) => name !== besides));
+        for (const name of names) {
+          const his = since.filter(({ servedBy, status }) => servedBy === name && status === 200);
+          if (his.length >= count) return name;
+        }
+        throw new Error(`nobody else has served ${count} requests, but: ${tally(since)}`);
+      },
+      { timeoutMs: patienceMs },
+    );
   }
 
   #send(kind: Outcome["kind"]): void {
@@ -82,4 +94,14 @@ export class Load {
     request.on("error", (error: NodeJS.ErrnoException) => settle(undefined, error.code ?? error.message));
     request.on("timeout", () => request.destroy(new Error("timeout")));
   }
+}
+
+/** How many outcomes there were of each kind. */
+function tally(outcomes: readonly Outcome[]): string {
+  const counts = new Map<string, number>();
+  for (const { status, error, servedBy } of outcomes) {
+    const kind = `${status ?? error} ${servedBy}`.trim();
+    counts.set(kind, (counts.get(kind) ?? 0) + 1);
+  }
+  return [...counts].map(([kind, count]) => `${count} x ${kind}`).join(", ");
 }
