@@ -25,6 +25,7 @@ const weights = {
   duplicate: 3,
   starve: 4,
   "starve-renewals": 4,
+  "starve-requests": 4,
   // One member of etcd
   "endpoint-stop": 3,
   "endpoint-freeze": 3,
@@ -192,7 +193,7 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
     y: 0.5 + random.next() / 2,
   });
   const soon = random.between(100, 800);
-  switch (random.below(8)) {
+  switch (random.below(9)) {
     case 0: {
       // The leader's key goes, and its watch is deaf.
       const kind = random.pick(["delete-key", "overwrite-key", "delete-two"] as const);
@@ -227,12 +228,18 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
         ),
       ];
     case 5:
+      // The key is to be given back, and nobody answers that.
+      return [
+        fault("starve-requests", 0, random.between(1.5, 3) * ttlMs),
+        fault(random.pick(["leave", "work-throws"] as const), soon, 1.2 * ttlMs),
+      ];
+    case 6:
       // The lease is over, and reads still pass.
       return [
         fault("starve-renewals", 0, random.between(1.5, 2.5) * ttlMs),
         fault("starve", soon, random.between(1, 2) * ttlMs),
       ];
-    case 6:
+    case 7:
       // All keys go, and the leader cannot hear of it.
       return [
         fault(random.pick(["cut", "half-open-in"] as const), 0, random.between(1, 2) * ttlMs),
