@@ -136,7 +136,8 @@ export function scenarioOf(seed: number): Scenario {
       at += fault.forMs + random.between(2, 3) * ttlSeconds * 1_000;
       continue;
     }
-    if (random.chance(takesOverLate ? 0.3 : 0.12)) faults.push(...pairAt(random, at, ttlSeconds * 1_000));
+    if (random.chance(takesOverLate ? 0.3 : 0.12))
+      faults.push(...pairAt(random, at, ttlSeconds * 1_000, takesOverLate));
     else faults.push(faultAt(random, at, ttlSeconds * 1_000, auth));
     // Some come together, some when all is well again.
     at += random.chance(0.45) ? random.between(0, 600) : random.between(400, 950 * ttlSeconds);
@@ -183,7 +184,7 @@ function faultAt(
 }
 
 /** Two troubles that are worse together: what the one does, the other hides. */
-function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
+function pairAt(random: Random, at: number, ttlMs: number, takesOverLate: boolean): Fault[] {
   const fault = (kind: DrawnKind, after: number, forMs: number): Fault => ({
     kind,
     at: Math.round(at + after),
@@ -193,7 +194,9 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
     y: 0.5 + random.next() / 2,
   });
   const soon = random.between(100, 800);
-  switch (random.below(9)) {
+  // Whoever waits waits for this.
+  const keysGo = 7;
+  switch (takesOverLate && random.chance(0.6) ? keysGo : random.below(9)) {
     case 0: {
       // The leader's key goes, and its watch is deaf.
       const kind = random.pick(["delete-key", "overwrite-key", "delete-two"] as const);
@@ -239,11 +242,11 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
         fault("starve-renewals", 0, random.between(1.5, 2.5) * ttlMs),
         fault("starve", soon, random.between(1, 2) * ttlMs),
       ];
-    case 7:
-      // All keys go, and the leader cannot hear of it.
+    case keysGo:
+      // The leader's key goes, alone or with all others, and it cannot hear of that.
       return [
         fault(random.pick(["cut", "half-open-in"] as const), 0, random.between(1, 2) * ttlMs),
-        fault("delete-prefix", soon, 0),
+        fault(random.pick(["delete-prefix", "delete-key", "revoke-lease"] as const), soon, 0),
       ];
     default:
       // Cut off, and then nothing of it moves.
