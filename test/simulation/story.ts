@@ -243,10 +243,15 @@ function pairAt(random: Random, at: number, ttlMs: number, takesOverLate: boolea
         fault("starve", soon, random.between(1, 2) * ttlMs),
       ];
     case keysGo:
-      // The leader's key goes, alone or with all others, and it cannot hear of that.
+      // Somebody takes his leave in good order; then the leader's key goes, and it cannot hear of that.
       return [
-        fault(random.pick(["cut", "half-open-in"] as const), 0, random.between(1, 2) * ttlMs),
-        fault(random.pick(["delete-prefix", "delete-key", "revoke-lease"] as const), soon, 0),
+        { ...fault("leave", 0, ttlMs / 2), leader: false },
+        fault(random.pick(["cut", "half-open-in"] as const), ttlMs / 4, random.between(1, 2) * ttlMs),
+        fault(
+          random.pick(["delete-prefix", "delete-key", "revoke-lease"] as const),
+          ttlMs / 4 + random.between(50, 300),
+          0,
+        ),
       ];
     default:
       // Cut off, and then nothing of it moves.
