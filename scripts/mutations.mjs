@@ -237,6 +237,10 @@ const ending = [
     edits: [[rounds, "    session.stopRenewing();\n", ""]],
   },
   {
+    name: "renewal goes on while the key is given back",
+    edits: [[returns, "      session.stopRenewing();\n", ""]],
+  },
+  {
     name: "the key is given up before the work has stopped",
     edits: [
       [

@@ -95,7 +95,15 @@ export class EtcdMember implements Server {
   }
 
   unary(request: Incoming, answer: (outcome: Outcome) => void): void {
-    this.#whenUp(() => this.#handle(request, answer));
+    const { link, method } = request;
+    // Streams need a token, too.
+    const passes = method === "Authenticate";
+    const answered = (outcome: Outcome): void => {
+      if (passes || link.muteRequests === 0) answer(outcome);
+    };
+    const pass = (): void => this.#whenUp(() => this.#handle(request, answered));
+    if (passes) pass();
+    else link.request(pass);
   }
 
   stream(request: Omit<Incoming, "message">, client: StreamClient): ServerStream {

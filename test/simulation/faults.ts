@@ -190,6 +190,16 @@ export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
     };
   },
 
+  "starve-requests": (simulation, fault) => {
+    const ways = links(simulation, fault, false);
+    const silent = fault.y < 0.5 ? "deafToRequests" : "muteRequests";
+    for (const link of ways) link[silent]++;
+    return () => {
+      for (const link of ways) link[silent]--;
+      for (const link of ways) link.releaseRequests();
+    };
+  },
+
   starve: (simulation, fault) => {
     const ways = links(simulation, fault, false);
     for (const link of ways) link.starved++;

@@ -78,7 +78,12 @@ export class Link {
   deafToRenewals = 0;
   /** Answers to renewals are held up while everything else passes; how many want that. */
   muteRenewals = 0;
+  /** Requests come late while streams pass; how many want that. */
+  deafToRequests = 0;
+  /** Requests get no answer while streams pass; how many want that. */
+  muteRequests = 0;
   #heldAnswers: (() => void)[] = [];
+  #heldRequests: (() => void)[] = [];
   /** How likely a request that was given up is carried out all the same. */
   late: number = usuallyLate;
 
@@ -145,6 +150,18 @@ export class Link {
   releaseRenewals(): void {
     if (this.muteRenewals > 0) return;
     for (const pass of this.#heldAnswers.splice(0)) pass();
+  }
+
+  /** Lets a request through, now or when requests are not held up any more. */
+  request(pass: () => void): void {
+    if (this.deafToRequests > 0) this.#heldRequests.push(pass);
+    else pass();
+  }
+
+  /** Lets the requests through that were held up. */
+  releaseRequests(): void {
+    if (this.deafToRequests > 0) return;
+    for (const pass of this.#heldRequests.splice(0)) pass();
   }
 
   /** Connections that stand. */

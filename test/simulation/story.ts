@@ -25,6 +25,7 @@ const weights = {
   duplicate: 3,
   starve: 4,
   "starve-renewals": 4,
+  "starve-requests": 4,
   // One member of etcd
   "endpoint-stop": 3,
   "endpoint-freeze": 3,
@@ -135,7 +136,8 @@ export function scenarioOf(seed: number): Scenario {
       at += fault.forMs + random.between(2, 3) * ttlSeconds * 1_000;
       continue;
     }
-    if (random.chance(takesOverLate ? 0.3 : 0.12)) faults.push(...pairAt(random, at, ttlSeconds * 1_000));
+    if (random.chance(takesOverLate ? 0.3 : 0.12))
+      faults.push(...pairAt(random, at, ttlSeconds * 1_000, takesOverLate));
     else faults.push(faultAt(random, at, ttlSeconds * 1_000, auth));
     // Some come together, some when all is well again.
     at += random.chance(0.45) ? random.between(0, 600) : random.between(400, 950 * ttlSeconds);
@@ -182,7 +184,7 @@ function faultAt(
 }
 
 /** Two troubles that are worse together: what the one does, the other hides. */
-function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
+function pairAt(random: Random, at: number, ttlMs: number, takesOverLate: boolean): Fault[] {
   const fault = (kind: DrawnKind, after: number, forMs: number): Fault => ({
     kind,
     at: Math.round(at + after),
@@ -192,7 +194,9 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
     y: 0.5 + random.next() / 2,
   });
   const soon = random.between(100, 800);
-  switch (random.below(8)) {
+  // Whoever waits waits for this.
+  const keysGo = 7;
+  switch (takesOverLate && random.chance(0.6) ? keysGo : random.below(9)) {
     case 0: {
       // The leader's key goes, and its watch is deaf.
       const kind = random.pick(["delete-key", "overwrite-key", "delete-two"] as const);
@@ -227,16 +231,27 @@ function pairAt(random: Random, at: number, ttlMs: number): Fault[] {
         ),
       ];
     case 5:
+      // The key is to be given back, and nobody answers that.
+      return [
+        fault("starve-requests", 0, random.between(1.5, 3) * ttlMs),
+        fault(random.pick(["leave", "work-throws"] as const), soon, 1.2 * ttlMs),
+      ];
+    case 6:
       // The lease is over, and reads still pass.
       return [
         fault("starve-renewals", 0, random.between(1.5, 2.5) * ttlMs),
         fault("starve", soon, random.between(1, 2) * ttlMs),
       ];
-    case 6:
-      // All keys go, and the leader cannot hear of it.
+    case keysGo:
+      // Somebody takes his leave in good order; then the leader's key goes, and it cannot hear of that.
       return [
-        fault(random.pick(["cut", "half-open-in"] as const), 0, random.between(1, 2) * ttlMs),
-        fault("delete-prefix", soon, 0),
+        { ...fault("leave", 0, ttlMs / 2), leader: false },
+        fault(random.pick(["cut", "half-open-in"] as const), ttlMs / 4, random.between(1, 2) * ttlMs),
+        fault(
+          random.pick(["delete-prefix", "delete-key", "revoke-lease"] as const),
+          ttlMs / 4 + random.between(50, 300),
+          0,
+        ),
       ];
     default:
       // Cut off, and then nothing of it moves.

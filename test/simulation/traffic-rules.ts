@@ -86,7 +86,7 @@ export class TrafficRules implements Monitor {
       }
       const token = guard.targetUnion.value;
       this.#rules.claims.add(key, token);
-      this.#rules.works.givingUp(host.name, (work) => work.host === host, key, token);
+      this.#rules.works.deleting(host, key, token);
     }
   }
 

@@ -17,6 +17,8 @@ export class WorkRules {
   readonly underWay: Set<Work> = new Set();
   terms = 0;
   failovers = 0;
+  /** Leases of members that have sent for the deletion of their key. */
+  readonly #givenUp: Set<bigint> = new Set();
   readonly #ended: Set<string> = new Set();
   #highest: { token: bigint; history: number } = { token: 0n, history: 0 };
 
@@ -90,8 +92,11 @@ export class WorkRules {
     }
   }
 
-  /** A process asks for more time. One whose work does not stop in its time lets the deadline end the key. */
+  /** A process asks for more time. One that gives its key up, or whose work does not stop, lets the deadline end it. */
   renewing(host: Host, lease: bigint): void {
+    if (this.#givenUp.has(lease)) {
+      this.#simulation.violation("kept-alive", `${host.name} renews a lease whose key it gives up`);
+    }
     const { scenario, now } = this.#simulation;
     // Timers are a little late, and those of a process that is stopped are not its fault.
     const within = scenario.ttlSeconds * 100 + 500;
@@ -107,6 +112,12 @@ export class WorkRules {
     this.#ended.add(claim(work.key, work.token));
     if (this.underWay.delete(work))
       this.#simulation.note(`${work.program.id} stops working, token ${work.token}`);
+  }
+
+  /** A process asks for the deletion of a key. */
+  deleting(host: Host, key: string, token: bigint): void {
+    if (this.#simulation.programOf(host)?.deletesAtOnce === false) this.#givenUp.add(leaseOf(key));
+    this.givingUp(host.name, (work) => work.host === host, key, token);
   }
 
   /** Somebody deletes a key, or asks for that. */
