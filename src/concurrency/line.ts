@@ -231,7 +231,9 @@ export class Line implements Audited {
 
   attemptTimeoutMs(): number {
     const ttls = [...this.#own].map((own) => attemptTimeoutMs(own.ttlMs));
-    const withins = [...this.#reliers].map(({ withinMs }) => Math.max(leastAttemptMs, withinMs / 6));
+    // Where there is only one endpoint nothing is gained by giving up an answer that is on its way.
+    const share = this.#etcd.endpoints.length > 1 ? 6 : 3;
+    const withins = [...this.#reliers].map(({ withinMs }) => Math.max(leastAttemptMs, withinMs / share));
     return Math.min(this.#etcd.attemptTimeoutMs, ...ttls, ...withins);
   }
 

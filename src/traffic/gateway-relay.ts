@@ -53,7 +53,7 @@ export class Relay {
     else client.resume();
     leader.resume();
     // One that broke in the turn in which it was connected has told nobody yet.
-    if (client.destroyed) leader.resetAndDestroy();
+    if (client.destroyed) reset(leader);
   }
 
   /** Since when the leader owes its first answer; `undefined` if it owes none. */
@@ -115,6 +115,7 @@ export class Relay {
 /** Ends a connection by a reset; a closed one stays closed. */
 export function reset(socket: Socket): void {
   if (socket.destroyed) return;
-  if (socket.connecting) socket.destroy();
+  // While a FIN waits to be sent Node.js cannot reset, and would neither close the socket nor say that it has not.
+  if (socket.connecting || socket.writableEnded) socket.destroy();
   else socket.resetAndDestroy();
 }

@@ -12,7 +12,7 @@ import { connectLeader, LoopError } from "./leader-connection.ts";
 /** How much of what a waiting client sends is taken; the rest stays with the kernel. */
 const earlyBytes = 64 * 1_024;
 /** So many connections are opened at a time: a service takes a few hundred that it has not accepted yet. */
-const mostConnecting = 256;
+const mostConnecting = 128;
 /** How exact the limits are. */
 const tickMs = 100;
 const longestRetryMs = 500;

@@ -1,6 +1,8 @@
 import { expect, test } from "vitest";
-import { Gateway } from "../../src/traffic/gateway.ts";
+import type { GatewayStats } from "../../src/traffic/gateway-stats.ts";
+import { succession } from "../cli/succession.ts";
 import { onEveryStore } from "../conformance/stores.ts";
+import type { Child } from "../support/processes.ts";
 import { Services } from "./gateway-service.ts";
 import { Load, type Outcome } from "./steady-requests.ts";
 
@@ -12,15 +14,41 @@ const kills = long === "1" ? 20 : 2;
 /** A kept connection tells its client a moment after its leader died that it is dead. */
 const noticeMs = 250;
 
-const open = (endpoint: string, election: string): Promise<Gateway> =>
-  Gateway.open({ endpoints: [endpoint], election, port: 0 });
+/** A gateway in a process of its own. */
+class GatewayProcess implements AsyncDisposable {
+  readonly address: string;
+  readonly #child: Child;
+
+  static async start(endpoint: string, election: string): Promise<GatewayProcess> {
+    const args = ["gateway", election, "--listen", "127.0.0.1:0", "--endpoints", endpoint, "--json"];
+    const child = succession(args);
+    const { address } = JSON.parse(await child.waitFor("listening", 60_000));
+    return new GatewayProcess(address, child);
+  }
+
+  private constructor(address: string, child: Child) {
+    this.address = address;
+    this.#child = child;
+  }
+
+  /** Ends it and reads its counters. */
+  async end(): Promise<GatewayStats> {
+    this.#child.signal("SIGTERM");
+    expect(await this.#child.exit).toEqual({ code: 0, signal: null });
+    return JSON.parse(this.#child.lines.at(-1) ?? "") as GatewayStats;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#child.kill();
+  }
+}
 
 onEveryStore("under steady load through a gateway", (store) => {
   test("20 planned handovers fail no request", { timeout: 240_000 }, async () => {
     const { endpoint } = store;
     const election = store.key("handovers");
     await using services = await Services.start({ endpoint, election, ttlSeconds: 10 });
-    await using gateway = await open(endpoint, election);
+    await using gateway = await GatewayProcess.start(endpoint, election);
     const load = new Load(gateway.address, perSecond);
     for (let round = 0; round < 20; round++) {
       const leader = await load.served(between);
@@ -28,7 +56,7 @@ onEveryStore("under steady load through a gateway", (store) => {
       await load.served(between, leader);
     }
     await load.end();
-    const { refusedFull, refusedLate, cutByTermEnd, cutByStaleness } = gateway.stats;
+    const { refusedFull, refusedLate, cutByTermEnd, cutByStaleness } = await gateway.end();
     const sentAway = { refusedFull, refusedLate, cutByTermEnd, cutByStaleness };
     expect({ failures: load.failures, ...sentAway }).toEqual({
       ...{ failures: [], refusedFull: 0, refusedLate: 0, cutByTermEnd: 0, cutByStaleness: 0 },
@@ -40,8 +68,8 @@ onEveryStore("under steady load through a gateway", (store) => {
     const { endpoint } = store;
     const election = store.key("kills");
     // Their standbys refuse, so that whatever reached one would show.
-    await using services = await Services.start({ endpoint, election, ttlSeconds: 5, mode: "refuse" });
-    await using gateway = await open(endpoint, election);
+    await using services = await Services.start({ endpoint, election, ttlSeconds: 10, mode: "refuse" });
+    await using gateway = await GatewayProcess.start(endpoint, election);
     const load = new Load(gateway.address, perSecond);
     const deaths: { readonly from: number; readonly to: number }[] = [];
     for (let round = 0; round < kills; round++) {
@@ -55,7 +83,7 @@ onEveryStore("under steady load through a gateway", (store) => {
     await load.end();
     const underWay = ({ startedAt, reused }: Outcome): boolean =>
       deaths.some(({ from, to }) => startedAt > from - 5_000 && startedAt < to + (reused ? noticeMs : 0));
-    const { refusedFull, refusedLate, cutByStaleness } = gateway.stats;
+    const { refusedFull, refusedLate, cutByStaleness } = await gateway.end();
     const failures = load.failures.filter((failure) => failure.status !== undefined || !underWay(failure));
     expect({ failures, refusedFull, refusedLate, cutByStaleness }).toEqual({
       ...{ failures: [], refusedFull: 0, refusedLate: 0, cutByStaleness: 0 },
