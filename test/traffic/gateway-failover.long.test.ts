@@ -9,8 +9,8 @@ import { Load, type Outcome } from "./steady-requests.ts";
 const perSecond = 200;
 /** What a leader shall have served before the next change. */
 const between = 40;
-const { LONG_TESTS: long } = process.env;
-const kills = long === "1" ? 20 : 2;
+const { TRAFFIC_KILLS: wanted = "20" } = process.env;
+const kills = Number(wanted);
 /** A kept connection tells its client a moment after its leader died that it is dead. */
 const noticeMs = 250;
 
