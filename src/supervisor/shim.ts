@@ -27,8 +27,11 @@ export class Shim {
     child.stdin.on("error", () => {});
   }
 
-  /** Starts it, and resolves when it can be relied on. Rejects if it cannot be started. */
-  static async start(clock: SystemClock): Promise<Shim> {
+  /**
+   * Starts it, and resolves when it can be relied on. Rejects if it cannot be started. The first order waits for it in the
+   * pipe, so that it is obeyed even if nobody is left by then who could give it.
+   */
+  static async start(clock: SystemClock, first?: ShimOrder): Promise<Shim> {
     const file = fileURLToPath(new URL("./shim-process.js", import.meta.url));
     const child = spawn(process.execPath, [file, JSON.stringify(clock.origin)], {
       // Away from the terminal and the supervisor's group.
@@ -38,9 +41,10 @@ export class Shim {
       env: { ...process.env, NODE_OPTIONS: "" },
     });
     const shim = new Shim(child);
+    if (first !== undefined) shim.tell(first);
     const said = once(child.stdout, "data", { signal: AbortSignal.timeout(readyWithinMs) });
-    const first = await Promise.race([said, shim.ended]).catch(() => undefined);
-    if (String(first?.[0]).startsWith(shimReady)) return shim;
+    const heard = await Promise.race([said, shim.ended]).catch(() => undefined);
+    if (String(heard?.[0]).startsWith(shimReady)) return shim;
     child.kill("SIGKILL");
     throw new Error("the process that kills the program in an emergency did not start");
   }

@@ -2,6 +2,7 @@ import type { SystemClock } from "../clock.ts";
 import { sleep } from "../waiting.ts";
 import type { Enclosure } from "./enclosure.ts";
 import { Shim } from "./shim.ts";
+import type { ShimOrder } from "./shim-protocol.ts";
 
 /** A shim that cannot stay alive must not become a fork bomb. */
 const pauseMs = 1_000;
@@ -55,19 +56,23 @@ export class Warden {
     await this.#shim.close();
   }
 
+  get #order(): ShimOrder {
+    return this.#held === undefined ? { on: "release" } : { on: "hold", ...this.#held };
+  }
+
   /** Never rejects. */
   async #replace(): Promise<void> {
     for (;;) {
       await this.#shim.ended;
       if (this.#closed) return;
       this.#onLost();
-      const next = await Shim.start(this.#clock).catch(() => undefined);
+      const next = await Shim.start(this.#clock, this.#order).catch(() => undefined);
       if (next === undefined) {
         await sleep(this.#clock, pauseMs);
         continue;
       }
       this.#shim = next;
-      if (this.#held !== undefined) next.tell({ on: "hold", ...this.#held });
+      next.tell(this.#order);
       if (this.#closed) await next.close();
     }
   }
