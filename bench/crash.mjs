@@ -2,7 +2,8 @@
 //   npm run bench:crash -- [--rounds 30] [--unsupervised 6] [--containment auto] [--endpoint HOST:PORT]
 //
 //   floor         a guarded delete is sent -> a bare grpc-js watch, opened at revision + 1, sees it
-//   supervised    the program of the leading `succession run` is killed -> the next one has started its own
+//   supervised    the program of the leading `succession run` is killed -> the next one says that its term has begun
+//   + program     the same -> its program has been started, too
 //   unsupervised  the leading `succession elect` is killed -> the next one says that it leads: its lease had to end
 //
 // Times end when this process has read the successor's message. Rounds take turns, so that noise of the machine hits all
@@ -36,21 +37,27 @@ const server =
 const etcd = new Etcd({ endpoints: [server.endpoint] });
 await etcd.ready({ timeoutMs: 20_000 });
 
+const running = new Set();
+process.once("exit", () => {
+  for (const child of running) child.kill("SIGKILL");
+});
 const main = join(import.meta.dirname, "..", "dist", "cli", "main.js");
 const common = ["--json", "--ttl", String(ttlSeconds), "--endpoints", server.endpoint];
 const floor = openFloor(server.endpoint, etcd);
-const supervised = await openPair("stderr", "started", (id) => [
+const supervised = await openPair("stderr", (id) => [
   ...["run", "/bench/run", "--id", id, "--restart", "never", "--containment", values.containment],
   ...[...common, "--", "sleep", "1000000"],
 ]);
-const alone = await openPair("stdout", "leader", (id) => ["elect", "/bench/elect", id, ...common]);
+const alone = await openPair("stdout", (id) => ["elect", "/bench/elect", id, ...common]);
 
-const samples = { floor: [], supervised: [], unsupervised: [] };
+const samples = { floor: [], supervised: [], "+ program": [], unsupervised: [] };
 for (let round = 0; round < rounds; round++) {
   samples.floor.push(await floor.round());
-  samples.supervised.push(await supervised.round(({ pid }) => pid));
+  const took = await supervised.round(async ({ event }) => (await event("started")).pid, "started");
+  samples.supervised.push(took.leader);
+  samples["+ program"].push(took.started);
   if (Math.floor((round * unsupervised) / rounds) < samples.unsupervised.length) continue;
-  samples.unsupervised.push(await alone.round((_event, child) => child.pid));
+  samples.unsupervised.push((await alone.round(({ child }) => child.pid)).leader);
 }
 report();
 await floor.close();
@@ -61,14 +68,15 @@ server.close();
 process.exit(0);
 
 /** A leader and a standby, which say on `stream` what becomes of them. */
-async function openPair(stream, leads, argsOf) {
+async function openPair(stream, argsOf) {
   let count = 0;
   const start = () => {
     const id = String(++count);
     const stdio = ["ignore", "ignore", "ignore"];
     stdio[stream === "stdout" ? 1 : 2] = "pipe";
     const child = spawn(process.execPath, [main, ...argsOf(id)], { stdio });
-    process.once("exit", () => child.kill("SIGKILL"));
+    running.add(child);
+    child.once("exit", () => running.delete(child));
     const events = [];
     const waiting = new Set();
     createInterface({ input: child[stream] }).on("line", (line) => {
@@ -91,21 +99,24 @@ async function openPair(stream, leads, argsOf) {
     return { child, event };
   };
   let leader = start();
-  await leader.event(leads);
+  await leader.event("leader");
   let standby = start();
   return {
-    async round(victimOf) {
+    /** Kills what `victimOf` names. Resolves to when the other one said each of these, from then on. */
+    async round(victimOf, ...names) {
       await standby.event("standby");
+      await leader.event("leader");
       // Its details are still being stored: a request of its own that a standby has long behind it.
       await setTimeout(50);
-      const victim = victimOf(await leader.event(leads), leader.child);
+      const victim = await victimOf(leader);
       const exited = once(leader.child, "exit");
       const killedAt = performance.now();
       process.kill(victim, "SIGKILL");
-      const { at } = await standby.event(leads);
+      const took = {};
+      for (const name of ["leader", ...names]) took[name] = (await standby.event(name)).at - killedAt;
       await exited;
       [leader, standby] = [standby, start()];
-      return at - killedAt;
+      return took;
     },
     close() {
       for (const { child } of [leader, standby]) child.kill("SIGKILL");

@@ -20,6 +20,7 @@ export class ProgramTeller {
   /** What a supervisor reports. */
   tell(event: SupervisorEvent): void {
     if (event.on === "member") this.#changed(event.change);
+    else if (event.on === "leads") this.#leads(event.token);
     else this.say(event.on, describe(event), event);
   }
 
@@ -37,15 +38,16 @@ export class ProgramTeller {
     }
   }
 
+  #leads(token: bigint): void {
+    this.say("leader", `leads with token ${token}`, { leader: this.#about.id, token, cause: null });
+  }
+
   #changed(change: MemberChange): void {
-    const { term, leader, position, cause } = change;
+    const { leader, position, cause } = change;
     const led = this.#before?.role === "leader";
     for (const name of eventNames(this.#before, change)) {
       const fields = { leader: leader?.id ?? null, token: leader?.token ?? null, cause: cause ?? null };
       switch (name) {
-        case "leader":
-          this.say("leader", `leads with token ${term?.token}`, fields);
-          break;
         case "standby":
           if (led) this.say("standby", `leads no more: ${cause}`, fields);
           else if (cause !== undefined) this.say("standby", `lost its place in line: ${cause}`, fields);
@@ -56,6 +58,7 @@ export class ProgramTeller {
           this.say("observed", leader === undefined ? "nobody leads" : `${leader.id} leads`, fields);
           break;
         default:
+        // Leading was told when it began.
       }
     }
     this.#before = change;
@@ -66,7 +69,7 @@ function behind({ leader }: MemberChange): string {
   return leader === undefined ? "" : `; ${leader.id} leads`;
 }
 
-function describe(event: Exclude<SupervisorEvent, { on: "member" }>): string {
+function describe(event: Exclude<SupervisorEvent, { on: "member" | "leads" }>): string {
   switch (event.on) {
     case "contained":
       return `contains the program by ${event.by}${event.refused.map((why) => ` (no ${why})`).join("")}`;

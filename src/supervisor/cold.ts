@@ -17,6 +17,7 @@ async function lead(supervision: Supervision, term: Term): Promise<void> {
   const leash = supervision.leash(term);
   // Too late to begin anything.
   if (leash.killAt <= supervision.clock.now() || term.signal.aborted) return;
+  supervision.options.on({ on: "leads", token: term.token });
   const program = supervision.launch(term, leash.killAt);
   const health = supervision.watch(program);
   await Promise.race([program.exited, aborted(term.signal), health.until("ill")]);

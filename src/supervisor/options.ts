@@ -45,6 +45,8 @@ export type SupervisorEvent =
   | { readonly on: "namesake"; readonly candidate: Candidate }
   /** What the member became; the state at the start, too. */
   | { readonly on: "member"; readonly change: MemberChange }
+  /** This member leads from now on; the program is started, or told so, next. */
+  | { readonly on: "leads"; readonly token: bigint }
   | { readonly on: "started"; readonly pid: number | undefined; readonly token: bigint | undefined }
   /** A warm program was told its role. */
   | { readonly on: "told"; readonly signal: NodeJS.Signals; readonly token: bigint | undefined }

@@ -93,6 +93,7 @@ class WarmRun {
     const { signals, on, onLoss } = supervision.options;
     const leash = supervision.leash(term);
     if (program.ended || term.signal.aborted || leash.killAt <= supervision.clock.now()) return;
+    on({ on: "leads", token: term.token });
     program.signal(signals.lead);
     on({ on: "told", signal: signals.lead, token: term.token });
     await Promise.race([program.exited, aborted(term.signal), this.#health.until("ill")]);

@@ -28,7 +28,7 @@ export const containments: readonly ContainmentName[] = containmentNames.filter(
   }
 });
 
-export const actor: string = fileURLToPath(new URL("actor.sh", import.meta.url));
+const actor: string = fileURLToPath(new URL("actor.sh", import.meta.url));
 
 /** Detached: ignores signals, and has a process in another session. Bomb: 50 processes, none of which lives for long. */
 export type ActorMode = "plain" | "detached" | "bomb";
