@@ -8,12 +8,9 @@
 // Rounds of the three take turns, so that noise of the machine hits all alike.
 import { setTimeout } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
-import { Client, credentials, Metadata } from "@grpc/grpc-js";
-import { WatchRequestSchema, WatchResponseSchema } from "../dist/etcd/gen/etcd_pb.js";
-import { created, deleteOp } from "../dist/etcd/ops.js";
 import { Election, Etcd, Member, Session } from "../dist/index.js";
 import { startEtcd } from "./etcd.mjs";
+import { openFloor } from "./floor.mjs";
 
 const { values } = parseArgs({
   options: { rounds: { type: "string", default: "300" }, endpoint: { type: "string" } },
@@ -30,7 +27,7 @@ const endpoints = [server.endpoint];
 const etcd = new Etcd({ endpoints });
 await etcd.ready({ timeoutMs: 20_000 });
 
-const floor = await openFloor();
+const floor = openFloor(server.endpoint, etcd);
 const election = await openElection();
 const member = await openMember();
 const samples = { floor: [], election: [], member: [] };
@@ -45,50 +42,6 @@ await election.close();
 await member.close();
 await etcd.close();
 server.close();
-
-/** The bare watch: no election, no client of ours between grpc-js and the clock. */
-async function openFloor() {
-  const channel = new Client(server.endpoint, credentials.createInsecure());
-  const key = Buffer.from("/floor");
-  return {
-    async round() {
-      const put = await etcd.put(key, "x");
-      const revision = put.header.revision;
-      const watch = channel.makeBidiStreamRequest(
-        "/etcdserverpb.Watch/Watch",
-        (message) => Buffer.from(toBinary(WatchRequestSchema, message)),
-        (bytes) => fromBinary(WatchResponseSchema, bytes),
-        new Metadata(),
-      );
-      watch.on("error", () => {});
-      const request = {
-        requestUnion: { case: "createRequest", value: { key, startRevision: revision + 1n } },
-      };
-      watch.write(create(WatchRequestSchema, request));
-      await seen(watch, (response) => response.created);
-      const deleted = seen(watch, (response) => response.events.length > 0);
-      const start = performance.now();
-      const answered = etcd.txn({ compare: [created(key, revision)], success: [deleteOp(key)] });
-      await deleted;
-      const ms = performance.now() - start;
-      await answered;
-      watch.cancel();
-      return ms;
-    },
-    close: async () => channel.close(),
-  };
-}
-
-function seen(watch, what) {
-  return new Promise((resolve) => {
-    const onData = (response) => {
-      if (!what(response)) return;
-      watch.off("data", onData);
-      resolve();
-    };
-    watch.on("data", onData);
-  });
-}
 
 /** Two clients, as two processes would have, on the level of Go's package. */
 async function openElection() {

@@ -8,10 +8,22 @@ import { UsageError } from "./usage-error.ts";
 export class Arguments {
   readonly positionals: readonly string[];
   readonly #values: ReadonlyMap<string, readonly string[]>;
+  readonly #beforeDashes: number;
 
-  constructor(positionals: readonly string[], values: ReadonlyMap<string, readonly string[]>) {
+  constructor(
+    positionals: readonly string[],
+    values: ReadonlyMap<string, readonly string[]>,
+    beforeDashes: number = positionals.length,
+  ) {
     this.positionals = positionals;
     this.#values = values;
+    this.#beforeDashes = beforeDashes;
+  }
+
+  /** The arguments before `--` and, where that is a command line of its own, those after it. */
+  get split(): { readonly own: Arguments; readonly command: readonly string[] } {
+    const own = new Arguments(this.positionals.slice(0, this.#beforeDashes), this.#values);
+    return { own, command: this.positionals.slice(this.#beforeDashes) };
   }
 
   /** Whether the switch is given. */
@@ -44,8 +56,10 @@ export function parseArguments(args: readonly string[], command: Pick<Command, "
   const flags = { ...command.flags, ...commonFlags };
   const positionals: string[] = [];
   const values = new Map<string, string[]>();
+  let beforeDashes: number | undefined;
   for (const token of tokensOf(args, flags)) {
     if (token.kind === "positional") positionals.push(token.value);
+    if (token.kind === "option-terminator") beforeDashes = positionals.length;
     if (token.kind !== "option") continue;
     const flag = flags[token.name];
     if (flag === undefined) throw unknownFlag(token.rawName, flags);
@@ -58,7 +72,7 @@ export function parseArguments(args: readonly string[], command: Pick<Command, "
       throw new UsageError(`${token.rawName} needs a value: ${flag.value}`);
     values.set(token.name, [...(values.get(token.name) ?? []), token.value ?? ""]);
   }
-  return new Arguments(positionals, values);
+  return new Arguments(positionals, values, beforeDashes);
 }
 
 /** Splits a command line at the command's name, which flags that all commands know may precede. */

@@ -37,6 +37,11 @@ const commands: readonly {
     load: async () => (await import("./gateway.ts")).gateway,
   },
   {
+    name: "run",
+    summary: "puts a program under an election: it runs where this member leads",
+    load: async () => (await import("./run-program.ts")).runProgram,
+  },
+  {
     name: "status",
     summary: "who leads, and the line of succession",
     load: async () => (await import("./status.ts")).status,

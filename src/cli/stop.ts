@@ -21,16 +21,18 @@ const parentCheckMs = 250;
  */
 export class Stop {
   readonly #controller = new AbortController();
+  readonly #press = (): void => this.#pressed();
   #requestedAt = 0;
   /** How long the command may take to end, in milliseconds. */
   patienceMs: number = defaultPatienceMs;
+  #handedOver = false;
   /** What must happen before the process is ended at once. */
   onForced: () => void = () => {};
 
   /** Installs the signal handlers. */
   static install(env: NodeJS.ProcessEnv): Stop {
     const stop = new Stop();
-    for (const name of stopSignals) process.on(name, () => stop.#pressed());
+    for (const name of stopSignals) process.on(name, stop.#press);
     const { npm_lifecycle_event: startedByNpm } = env;
     if (startedByNpm !== undefined) stop.#watchParents();
     return stop;
@@ -47,8 +49,14 @@ export class Stop {
   request(): void {
     if (this.requested) return;
     this.#requestedAt = performance.now();
-    setTimeout(() => this.#force(0), this.patienceMs).unref();
+    if (!this.#handedOver) setTimeout(() => this.#force(0), this.patienceMs).unref();
     this.#controller.abort(new Stopped());
+  }
+
+  /** The command sees to signals by itself from now on, and takes the time that it needs. */
+  handOver(): void {
+    this.#handedOver = true;
+    for (const name of stopSignals) process.off(name, this.#press);
   }
 
   #pressed(): void {

@@ -1,0 +1,176 @@
+import { constants } from "node:os";
+import { containmentNames, highestFd } from "../supervisor/containment.ts";
+import { commandCheck, type HealthCheck, httpCheck } from "../supervisor/health-checks.ts";
+import { reapMs } from "../supervisor/leash.ts";
+import { restartPolicies } from "../supervisor/restarts.ts";
+import type { SupervisorOptions } from "../supervisor/supervisor.ts";
+import type { Arguments } from "./arguments.ts";
+import type { Flags } from "./command.ts";
+import { type Env, type Given, numberOf, setting } from "./settings.ts";
+import { UsageError } from "./usage-error.ts";
+
+/** Everything about the program; the numbers that stand for nothing else are argued in docs/run.md. */
+const defaults = {
+  /** A share of the TTL. More would leave no time to try a renewal a second time. */
+  grace: 0.2,
+  restartLimit: 5,
+  restartWindowSeconds: 60,
+  healthPeriodSeconds: 2,
+  healthTimeoutSeconds: 1,
+  healthFailures: 3,
+  healthStartSeconds: 30,
+  heartbeatMs: 5_000,
+};
+
+export const programFlags: Flags = {
+  standby: {
+    value: "HOW",
+    help: "cold: started to lead; warm: always running, told its role (default: cold)",
+  },
+  grace: {
+    value: "SECONDS",
+    help: "from SIGTERM to SIGKILL, at most half of the TTL (default: a fifth of it)",
+  },
+  restart: {
+    value: "WHEN",
+    help: "never, on-failure or always: stand again when it ends (default: on-failure)",
+  },
+  "restart-limit": { value: "N", help: `give up at so many failures (default: ${defaults.restartLimit})` },
+  "restart-window": { value: "SECONDS", help: `within so long (default: ${defaults.restartWindowSeconds})` },
+  containment: {
+    value: "HOW",
+    help: "auto, cgroup, namespace or group: how all of it is found (default: auto)",
+  },
+  "health-cmd": { value: "COMMAND", help: "a shell command that ends with 0 while the program is well" },
+  "health-http": { value: "URL", help: "or a URL that answers 200 to 299" },
+  "health-period": {
+    value: "SECONDS",
+    help: `between two checks (default: ${defaults.healthPeriodSeconds})`,
+  },
+  "health-timeout": { value: "SECONDS", help: `for one check (default: ${defaults.healthTimeoutSeconds})` },
+  "health-failures": { value: "N", help: `in a row before it counts (default: ${defaults.healthFailures})` },
+  "health-start": {
+    value: "SECONDS",
+    help: `until it must be well for the first time (default: ${defaults.healthStartSeconds})`,
+  },
+  "heartbeat-fd": { value: "N", help: "a descriptor, 3 to 8, on which the program writes signs of life" },
+  "heartbeat-ms": { value: "MS", help: `the longest silence there (default: ${defaults.heartbeatMs})` },
+  "lead-signal": { value: "SIGNAL", help: "tells a warm program that it leads (default: SIGUSR1)" },
+  "standby-signal": { value: "SIGNAL", help: "tells it that it stands by (default: SIGUSR2)" },
+  "on-loss": { value: "HOW", help: "kill or signal: what ends a warm program's lead (default: kill)" },
+  address: { value: "HOST:PORT", help: "where clients reach the program, for those who look it up" },
+  zone: { value: "NAME", help: "its data centre" },
+};
+
+export type ProgramSettings = Pick<
+  SupervisorOptions,
+  | "standby"
+  | "graceMs"
+  | "restarts"
+  | "containment"
+  | "health"
+  | "heartbeatFd"
+  | "signals"
+  | "onLoss"
+  | "details"
+>;
+
+/** Reads `programFlags`, each from the flag or its variable. Throws `UsageError`. */
+export function programSettingsOf(args: Arguments, env: Env, ttlSeconds: number): ProgramSettings {
+  const given = (name: string): Given | undefined => setting(args, env, name, false);
+  const seconds = (name: string, fallback: number): number => secondsOf(given(name), fallback) * 1_000;
+  const count = (name: string, fallback: number): number =>
+    wholeNumberOf(given(name), "an integer of 1 or more", fallback, 1, Number.MAX_SAFE_INTEGER);
+  const [address, zone] = [given("address")?.value, given("zone")?.value];
+  return {
+    standby: choiceOf(given("standby"), ["cold", "warm"], "cold"),
+    graceMs: graceMsOf(given("grace"), ttlSeconds),
+    restarts: {
+      policy: choiceOf(given("restart"), restartPolicies, "on-failure"),
+      limit: count("restart-limit", defaults.restartLimit),
+      windowMs: seconds("restart-window", defaults.restartWindowSeconds),
+    },
+    containment: choiceOf(given("containment"), ["auto", ...containmentNames], "auto"),
+    health: {
+      checks: checksOf(given("health-cmd"), given("health-http"), env),
+      periodMs: seconds("health-period", defaults.healthPeriodSeconds),
+      timeoutMs: seconds("health-timeout", defaults.healthTimeoutSeconds),
+      failures: count("health-failures", defaults.healthFailures),
+      startMs: seconds("health-start", defaults.healthStartSeconds),
+      heartbeatMs: count("heartbeat-ms", defaults.heartbeatMs),
+    },
+    heartbeatFd: heartbeatFdOf(given("heartbeat-fd")),
+    signals: {
+      lead: signalOf(given("lead-signal"), "SIGUSR1"),
+      standby: signalOf(given("standby-signal"), "SIGUSR2"),
+    },
+    onLoss: choiceOf(given("on-loss"), ["kill", "signal"], "kill"),
+    details: { ...(address === undefined ? {} : { address }), ...(zone === undefined ? {} : { zone }) },
+  };
+}
+
+function graceMsOf(given: Given | undefined, ttlSeconds: number): number {
+  const ttlMs = ttlSeconds * 1_000;
+  if (given === undefined) return ttlMs * defaults.grace;
+  const mostMs = ttlMs / 2 - reapMs(ttlMs);
+  const rule = `from 0 to ${mostMs / 1_000} seconds with a TTL of ${ttlSeconds} s (the more, the longer --ttl must be)`;
+  const graceMs = numberOf(given, rule) * 1_000;
+  if (graceMs < 0 || graceMs > mostMs) throw wrong(given, rule);
+  return graceMs;
+}
+
+function checksOf(command: Given | undefined, url: Given | undefined, env: Env): readonly HealthCheck[] {
+  const checks: HealthCheck[] = [];
+  if (command !== undefined) checks.push(commandCheck(command.value, env));
+  if (url !== undefined) {
+    if (!/^https?:$/.test(URL.canParse(url.value) ? new URL(url.value).protocol : ""))
+      throw wrong(url, "a URL with http:// or https://");
+    checks.push(httpCheck(url.value));
+  }
+  return checks;
+}
+
+function heartbeatFdOf(given: Given | undefined): number | undefined {
+  if (given === undefined) return undefined;
+  return wholeNumberOf(given, `a descriptor from 3 to ${highestFd}`, 3, 3, highestFd);
+}
+
+function secondsOf(given: Given | undefined, fallback: number): number {
+  if (given === undefined) return fallback;
+  const rule = "a number of seconds above 0";
+  const seconds = numberOf(given, rule);
+  // Timers take no more than 2^31 - 1 milliseconds.
+  if (seconds <= 0 || seconds > 2_000_000) throw wrong(given, rule);
+  return seconds;
+}
+
+function wholeNumberOf(
+  given: Given | undefined,
+  rule: string,
+  fallback: number,
+  least: number,
+  most: number,
+): number {
+  if (given === undefined) return fallback;
+  const value = numberOf(given, rule);
+  if (!Number.isSafeInteger(value) || value < least || value > most) throw wrong(given, rule);
+  return value;
+}
+
+function signalOf(given: Given | undefined, fallback: NodeJS.Signals): NodeJS.Signals {
+  if (given === undefined) return fallback;
+  const name = `SIG${given.value.toUpperCase().replace(/^SIG/, "")}`;
+  if (!Object.hasOwn(constants.signals, name)) throw wrong(given, "a signal such as SIGUSR1");
+  return name as NodeJS.Signals;
+}
+
+function choiceOf<const T extends string>(given: Given | undefined, allowed: readonly T[], fallback: T): T {
+  if (given === undefined) return fallback;
+  const found = allowed.find((each) => each === given.value);
+  if (found === undefined) throw wrong(given, `one of ${allowed.join(", ")}`);
+  return found;
+}
+
+function wrong({ value, source }: Given, rule: string): UsageError {
+  return new UsageError(`${source} must be ${rule}, got ${JSON.stringify(value)}`);
+}

@@ -1,0 +1,15 @@
+/**
+ * Where all the processes of one program are found, however they forked and detached. Plain data: the shim, which is
+ * another process, is told.
+ */
+export interface Enclosure {
+  /** Stands in the environment of every process of the program. */
+  readonly mark: string;
+  /** The cgroup that holds them, where there is one: nothing gets out of that. */
+  readonly cgroup?: string;
+  /** The first process, once it is started; it leads a session of its own. */
+  readonly pid?: number;
+}
+
+/** The name of the variable that marks the processes of a program. */
+export const markVariable = "SUCCESSION_RUN_ID";

@@ -1,0 +1,218 @@
+import { type SystemClock, systemClock } from "../clock.ts";
+import type { Term } from "../concurrency/term.ts";
+import { type Cause, EndedError } from "../errors.ts";
+import { Member } from "../member/member.ts";
+import { onAbort } from "../waiting.ts";
+import type { Containment } from "./containment.ts";
+import type { Exit } from "./exit.ts";
+import { Health } from "./health.ts";
+import { Leash, reapMs } from "./leash.ts";
+import { untilNobodyIsCalled } from "./namesake.ts";
+import type { SupervisorOptions } from "./options.ts";
+import { Program } from "./program.ts";
+import { Restarts } from "./restarts.ts";
+import type { Warden } from "./warden.ts";
+
+/** Ends by which etcd has no key of ours any more: a successor may lead already, and there is no time left. */
+const keyTaken: ReadonlySet<Cause> = new Set(["key-gone", "lease-gone", "store-restored"]);
+
+/** What a graceful end gets beside the time that the program has to stop. */
+const returnMs = 2_000;
+
+/** What both ways of standing by have in common: how the program starts and ends, and how the member joins. */
+export class Supervision {
+  readonly options: SupervisorOptions;
+  readonly clock: SystemClock = systemClock;
+  readonly #containment: Containment;
+  readonly #warden: Warden;
+  readonly #restarts: Restarts;
+  readonly #leaving = new AbortController();
+  /** Resolves when the line is to be left for good. */
+  readonly left: Promise<void> = aborted(this.#leaving.signal);
+  #program: Program | undefined;
+  #code: number | undefined;
+  #hurried = false;
+
+  constructor(options: SupervisorOptions, containment: Containment, warden: Warden) {
+    this.options = options;
+    this.#containment = containment;
+    this.#warden = warden;
+    this.#restarts = new Restarts(options.restarts);
+  }
+
+  /** Aborts when the line is to be left for good. */
+  get leaving(): AbortSignal {
+    return this.#leaving.signal;
+  }
+
+  /** What to end with. */
+  get code(): number {
+    return this.#code ?? 0;
+  }
+
+  /** The run of the program that there is now, or was last. */
+  get program(): Program | undefined {
+    return this.#program;
+  }
+
+  /** Leave the line; the program that is stopped for that decides what to end with, unless it is decided already. */
+  leave(code?: number): void {
+    this.#code ??= code;
+    this.#leaving.abort(new Error("told to stop"));
+  }
+
+  /** Whoever asks twice does not want to wait. */
+  hurry(): void {
+    this.#hurried = true;
+    this.leave();
+    void this.#program?.kill();
+  }
+
+  /** How long before the deadline a term that is not renewed ends: time to stop, and time to die. */
+  get stopTimeoutMs(): number {
+    const ttlMs = this.options.ttlSeconds * 1_000;
+    return Math.min(this.options.graceMs + reapMs(ttlMs), ttlMs / 2);
+  }
+
+  /** How long leaving may take. */
+  get leaveTimeoutMs(): number {
+    return this.stopTimeoutMs + returnMs;
+  }
+
+  /** When the program of a term must be dead, which the shim is told. */
+  leash(term: Term): Leash {
+    const spareMs = this.stopTimeoutMs - reapMs(this.options.ttlSeconds * 1_000);
+    return new Leash(this.clock, term, spareMs, (killAt) => this.#warden.until(killAt));
+  }
+
+  /** The program is bound to no term any more. */
+  unleash(): void {
+    this.#warden.until(null);
+  }
+
+  /** Starts the program: for a term, which it must not outlive, or as a standby. */
+  launch(term: Term | undefined, until: number | null): Program {
+    const { options, clock } = this;
+    const { command, heartbeatFd, election, id, on } = options;
+    const env = {
+      ...options.env,
+      SUCCESSION_ROLE: term === undefined ? "standby" : "leader",
+      SUCCESSION_ELECTION: election,
+      SUCCESSION_ID: id,
+      SUCCESSION_TOKEN: term === undefined ? "" : String(term.token),
+      ...(heartbeatFd === undefined ? {} : { SUCCESSION_HEARTBEAT_FD: String(heartbeatFd) }),
+    };
+    const program = new Program({
+      ...{ clock, command, env, heartbeatFd, until },
+      containment: this.#containment,
+      warden: this.#warden,
+    });
+    this.#program = program;
+    on({ on: "started", pid: program.pid, token: term?.token });
+    void program.gone.then((exit) => {
+      on({ on: "ended", exit });
+      if (this.leaving.aborted) this.#code ??= exit.code;
+    });
+    if (this.#hurried) void program.kill();
+    return program;
+  }
+
+  watch(program: Program): Health {
+    return new Health(this.clock, this.options.health, program.heartbeats);
+  }
+
+  /** Kills the program, saying why. */
+  async kill(program: Program, cause: Cause, why: string): Promise<Exit> {
+    this.options.on({ on: "killing", cause, why });
+    return await program.kill();
+  }
+
+  /** Stops the program because its term is over, before anybody else may lead. */
+  async stopInTime(program: Program, term: Term, killAt: number): Promise<Exit> {
+    const { reason } = term.signal;
+    const cause = reason instanceof EndedError ? reason.endCause : "closed";
+    if (keyTaken.has(cause)) return await this.kill(program, cause, "etcd removed the leader's key");
+    return await this.stop(program, cause, killAt);
+  }
+
+  /** Stops the program within the grace time, and before `killAt`. */
+  async stop(program: Program, cause: Cause, killAt: number = Number.POSITIVE_INFINITY): Promise<Exit> {
+    const now = this.clock.now();
+    const latest = Math.min(now + this.options.graceMs, killAt);
+    this.options.on({ on: "stopping", cause, withinMs: Math.max(0, latest - now) });
+    return await program.stop(latest);
+  }
+
+  /** Decides what follows from an end that nobody asked for. Returns how many there were lately, if it is to go on. */
+  judge(exit: Pick<Exit, "code">): number | undefined {
+    const { on, restarts } = this.options;
+    const decision = this.#restarts.decide(exit, this.clock.now());
+    switch (decision.to) {
+      case "end":
+        this.leave(exit.code);
+        return undefined;
+      case "give-up":
+        on({ on: "gave-up", failures: decision.failures, windowMs: restarts.windowMs });
+        this.leave(1);
+        return undefined;
+      case "restart":
+        on({ on: "restart", failures: decision.failures });
+        return decision.failures;
+    }
+  }
+
+  /** Joins the election, after others of the same id. Resolves to `undefined` if `signal` aborts before that. */
+  async join(lead: (term: Term) => Promise<void>, signal: AbortSignal): Promise<Member | undefined> {
+    const { etcd, election, id, ttlSeconds, details, logger, namesakes } = this.options;
+    try {
+      for (;;) {
+        if (namesakes !== "ignore") await this.#untilAlone(signal);
+        const member = await Member.join({
+          ...{ etcd, election, id, ttlSeconds, logger, lead, signal },
+          ...details,
+          stopTimeoutMs: this.stopTimeoutMs,
+          // This process does nothing that could block it, and where it hangs the shim acts.
+          worker: false,
+        });
+        // Two that started at the same moment: the later one goes behind.
+        if (namesakes === "ignore" || !hasOlderNamesake(member)) {
+          void this.#follow(member);
+          return member;
+        }
+        await member.leave();
+      }
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      throw error;
+    }
+  }
+
+  async #untilAlone(signal: AbortSignal): Promise<void> {
+    const { etcd, election, id, namesakes, on } = this.options;
+    await untilNobodyIsCalled(id, {
+      ...{ etcd, election, signal },
+      onFound: (candidate) => {
+        if (namesakes === "refuse")
+          throw new Error(`${id} stands in ${election} already, as ${candidate.key}`);
+        on({ on: "namesake", candidate });
+      },
+    });
+  }
+
+  /** Never rejects. */
+  async #follow(member: Member): Promise<void> {
+    for await (const change of member.changes()) this.options.on({ on: "member", change });
+  }
+}
+
+/** Resolves when it aborts. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    onAbort(signal, resolve);
+  });
+}
+
+function hasOlderNamesake({ id, line, role, phase }: Member): boolean {
+  // The leader is the oldest of all. Of the others of this name, the newest is our own.
+  return role === "standby" && phase === "waiting" && line.filter((each) => each.id === id).length > 1;
+}

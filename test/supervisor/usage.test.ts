@@ -1,0 +1,56 @@
+import { describe, expect, test } from "vitest";
+import { runSuccession } from "../cli/succession.ts";
+
+const timeoutMs = 180_000;
+
+describe.concurrent("what cannot be run is said in one line", () => {
+  test.each<[string, readonly string[], number, RegExp]>([
+    ["no command", ["/merc"], 2, /COMMAND is missing; usage: succession run ELECTION/],
+    ["no election", ["--", "true"], 2, /ELECTION is missing/],
+    ["a command without --", ["/merc", "true"], 2, /unexpected argument "true"; usage/],
+    [
+      "an unknown flag",
+      ["/merc", "--graze", "1", "--", "true"],
+      2,
+      /unknown flag --graze, did you mean --grace\?/,
+    ],
+    ["too much grace", ["/merc", "--grace", "5", "--", "true"], 2, /--grace must be from 0 to 4.5 seconds/],
+    [
+      "an unknown policy",
+      ["/merc", "--restart", "x", "--", "true"],
+      2,
+      /--restart must be one of never, on-f/,
+    ],
+    ["no such containment", ["/merc", "--containment", "x", "--", "true"], 2, /--containment must be one of/],
+    ["no such signal", ["/merc", "--lead-signal", "x", "--", "true"], 2, /--lead-signal must be a signal/],
+    ["a bad URL", ["/merc", "--health-http", "x", "--", "true"], 2, /--health-http must be a URL/],
+    [
+      "a bad descriptor",
+      ["/merc", "--heartbeat-fd", "2", "--", "true"],
+      2,
+      /--heartbeat-fd must be .* 3 to 8/,
+    ],
+    [
+      "a command that is not there",
+      ["/merc", "--", "no-such-command"],
+      127,
+      /no-such-command: command not found/,
+    ],
+    ["a path that is not there", ["/merc", "--", "/no/such"], 127, /\/no\/such: command not found/],
+    ["a file that is no program", ["/merc", "--", "/etc/passwd"], 126, /\/etc\/passwd: not executable/],
+    ["a folder", ["/merc", "--", "/etc"], 126, /\/etc: not executable/],
+  ])(
+    "%s",
+    async (_title, args, exitCode, says) => {
+      const { code, stdout, stderr } = await runSuccession(["run", ...args]);
+      expect({ code, stdout, lines: stderr.split("\n").length }).toEqual({
+        code: exitCode,
+        stdout: "",
+        lines: 1,
+      });
+      expect(stderr).toMatch(/^succession run: /);
+      expect(stderr).toMatch(says);
+    },
+    timeoutMs,
+  );
+});
