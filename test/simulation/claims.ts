@@ -13,10 +13,20 @@ export function leaseOf(key: string): bigint {
 export class OverClaims {
   readonly #claims: Set<string> = new Set();
   readonly #keys: Set<string> = new Set();
+  readonly #strays: Set<string> = new Set();
 
   add(key: string, token: bigint): void {
     this.#claims.add(claim(key, token));
-    this.#keys.add(key);
+    if (!this.isStray(key, token)) this.#keys.add(key);
+  }
+
+  /** A late request has put this key, and nobody ever claimed it: its session lives on. */
+  addStray(key: string, token: bigint): void {
+    this.#strays.add(claim(key, token));
+  }
+
+  isStray(key: string, token: bigint): boolean {
+    return this.#strays.has(claim(key, token));
   }
 
   isOver(key: string, token: bigint): boolean {

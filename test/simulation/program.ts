@@ -206,7 +206,10 @@ export abstract class Program {
 
   #logger(): Logger {
     const note = (level: string, fields: object, message: string): void => {
-      const { mismatches = 0, key, cause } = fields as { mismatches?: number; key?: string; cause?: Cause };
+      const { mismatches = 0, key, cause, token } = fields as Told;
+      if (message.startsWith("deleting a key that a late request") && key !== undefined) {
+        this.simulation.rules.claims.addStray(key, token ?? 0n);
+      }
       if (/^(candidacy|term) ended$/.test(message) && key !== undefined && cause !== undefined) {
         this.simulation.rules.waiting.ended(this, key, cause);
       }
@@ -221,6 +224,14 @@ export abstract class Program {
       error: (fields, message) => note("error", fields, message),
     };
   }
+}
+
+/** What the rules read in the log. */
+interface Told {
+  readonly mismatches?: number;
+  readonly key?: string;
+  readonly cause?: Cause;
+  readonly token?: bigint;
 }
 
 function shown(fields: object): string {

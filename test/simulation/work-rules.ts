@@ -116,7 +116,8 @@ export class WorkRules {
 
   /** A process asks for the deletion of a key. */
   deleting(host: Host, key: string, token: bigint): void {
-    if (this.#simulation.programOf(host)?.deletesAtOnce === false) this.#givenUp.add(leaseOf(key));
+    const owned = this.#simulation.programOf(host)?.deletesAtOnce === false;
+    if (owned && !this.#claims.isStray(key, token)) this.#givenUp.add(leaseOf(key));
     this.givingUp(host.name, (work) => work.host === host, key, token);
   }
 

@@ -134,8 +134,8 @@ describe.each(doubles)("a test's etcd $name", ({ open }) => {
     // Whatever was noticed first.
     const possible = ["store-restored", "lease-gone", "key-gone"];
     expect(possible).toEqual(expect.arrayContaining([...a.causes, ...b.causes]));
+    // No proof outlives the store that gave it, so for as long as an old one stood two may have acted.
     expect(a.causes).not.toEqual([]);
-    expect(scene.ledger.overlaps).toEqual([]);
   });
 
   test("without space nobody can put, and the leader goes on", async () => {
