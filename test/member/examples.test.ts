@@ -73,7 +73,7 @@ describe("the example", () => {
   test("failover.test tests a service of a user's own", async () => {
     const child = Child.start({ args: ["--test", `${folder}failover.test.mjs`] });
     expect(await child.exit).toEqual({ code: 0, signal: null });
-    expect(child.stdout).toMatch(/^# pass 2$/m);
+    expect(child.stdout).toMatch(/^[#ℹ] pass 2$/m);
   });
 
   test("mutex lets one in after the other", async () => {
