@@ -87,7 +87,11 @@ const deadlineFromSend = [
         "    this.checkDeadline();\n    for (const { candidacy } of this.places.values()) candidacy?.checkDeadline();\n",
         "",
       ],
-      [candidacy, "    this.checkDeadline();\n    if (this.#endCause", "    if (this.#endCause"],
+      [
+        candidacy,
+        "  keySeen(sentAt: number): void {\n    this.checkDeadline();\n",
+        "  keySeen(sentAt: number): void {\n",
+      ],
       [candidacy, "    this.#lapsed = true;\n", ""],
       [proof, "      if (this.passed(now)) return false;\n", ""],
       [
@@ -161,13 +165,7 @@ const deadlineNotFlag = [
   },
   {
     name: "the role is a flag",
-    edits: [
-      [
-        term,
-        "Math.max(0, this.#deadline() - this.#clock.now())",
-        "Math.max(1, this.#deadline() - this.#clock.now())",
-      ],
-    ],
+    edits: [[term, "Math.max(0, this.#deadline() - now)", "Math.max(1, this.#deadline() - now)"]],
   },
 ];
 
@@ -390,7 +388,11 @@ const oneSource = [
         '    if (own === undefined) {\n      this.end("key-gone");\n      return;\n    }\n',
         "    if (own === undefined) return;\n",
       ],
-      [candidacy, '  keyMissing(): void {\n    this.end("key-gone");\n  }', "  keyMissing(): void {}"],
+      [
+        candidacy,
+        '  keyMissing(): void {\n    this.checkDeadline();\n    this.end("key-gone");\n  }',
+        "  keyMissing(): void {}",
+      ],
     ],
   },
   {
