@@ -133,7 +133,10 @@ export function scenarioOf(seed: number): Scenario {
     if (calm) {
       const drawn = faultAt(random, at, ttlSeconds * 1_000, auth, calmKind(random, auth));
       // A raft election that outlasts an attempt may swallow two renewals in a row, which may cost a lead.
-      const fault = { ...drawn, forMs: drawn.kind === "raft-leader" ? Math.min(drawn.forMs, 800) : drawn.forMs };
+      const fault = {
+        ...drawn,
+        forMs: drawn.kind === "raft-leader" ? Math.min(drawn.forMs, 800) : drawn.forMs,
+      };
       faults.push(fault);
       at += fault.forMs + random.between(2, 3) * ttlSeconds * 1_000;
       continue;
