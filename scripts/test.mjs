@@ -8,7 +8,7 @@
  */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
-import { join } from "node:path";
+import { join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { findRealEtcds, slots } from "./real-etcd.mjs";
 
@@ -24,7 +24,9 @@ for (const [slot, { release, folder }] of Object.entries(found))
 warn();
 
 const status = runVitest();
-const { files, passed, failed, skipped } = readReport();
+const { files, passed, failed, skipped, failures } = readReport();
+// The reporter's own account of them is far above, or cut off, in a long log.
+for (const failure of failures) say(`FAILED: ${failure}`);
 warn(files.filter(usesRealEtcd).length);
 const problems = [];
 if (passed + failed === 0) problems.push("no test ran");
@@ -72,12 +74,26 @@ function readReport() {
       passed: numPassedTests,
       failed: numFailedTests + broken.length,
       skipped: numPendingTests + numTodoTests,
+      failures: [
+        ...broken.map(({ name, message }) => inOneLine(`${relative(root, name)}: ${message}`)),
+        ...testResults.flatMap(({ name, assertionResults }) =>
+          assertionResults
+            .filter(({ status }) => status === "failed")
+            .map(({ fullName, failureMessages }) =>
+              inOneLine(`${relative(root, name)}: ${fullName}: ${failureMessages[0]}`),
+            ),
+        ),
+      ],
     };
   } catch {
-    return { files: [], passed: 0, failed: 0, skipped: 0 };
+    return { files: [], passed: 0, failed: 0, skipped: 0, failures: [] };
   } finally {
     rmSync(report, { force: true });
   }
+}
+
+function inOneLine(text) {
+  return text.replace(/\s+/g, " ").slice(0, 600);
 }
 
 function usesRealEtcd(file) {

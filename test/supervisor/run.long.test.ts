@@ -114,8 +114,12 @@ describe.each(containments)("a program contained by %s", (containment) => {
       ]);
       const second = first === a ? b : a;
       await runEvent(second, "standby");
-      const sleepers = descendants(first.pid).filter(({ name }) => name === "sleep");
-      expect(sleepers).toHaveLength(2);
+      // A forked shell is called "sleep" only once it has become one.
+      const sleepers = await eventually(() => {
+        const found = descendants(first.pid).filter(({ name }) => name === "sleep");
+        expect(found).toHaveLength(2);
+        return found;
+      }, slow);
       // The shim is the first child.
       for (const pid of childIds(first.pid).slice(1)) process.kill(pid, "SIGKILL");
       await second.waitFor("begun", 60_000);
