@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { describe, expect, onTestFinished, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { succession } from "../cli/succession.ts";
 import { realEtcds } from "../support/etcd-binaries.ts";
 import { EtcdCluster } from "../support/etcd-server.ts";
@@ -64,14 +64,14 @@ describe.runIf(process.platform === "linux")("killed at any moment it leaves not
     await eventually(() => expect(descendants(demo.pid)).not.toEqual([]));
   };
 
-  test.each<[string, NodeJS.Signals, (demo: Child) => Promise<unknown>]>([
+  test.for<[string, NodeJS.Signals, (demo: Child) => Promise<unknown>]>([
     ["SIGKILL while members start", "SIGKILL", early],
     ["SIGKILL while all is well", "SIGKILL", complete],
     ["SIGKILL during a failover", "SIGKILL", midFailover],
     ["SIGINT", "SIGINT", complete],
     ["SIGTERM during a failover", "SIGTERM", midFailover],
     ["SIGHUP", "SIGHUP", complete],
-  ])("%s", async (_title, signal, moment) => {
+  ])("%s", async ([_title, signal, moment], { expect, onTestFinished }) => {
     const folder = mkdtempSync(join(tmpdir(), "succession-demo-"));
     onTestFinished(() => rmSync(folder, { recursive: true }));
     await using demo = succession(["demo", "--every", "1"], { env: { TMPDIR: folder } });
@@ -91,7 +91,8 @@ describe.runIf(process.platform === "linux")("killed at any moment it leaves not
   });
 });
 
-describe.each(realEtcds)("on a cluster of three etcd $version", (binary) => {
+// Which release it is makes no difference to the demo, and takes long.
+describe.each(realEtcds.slice(-1))("on a cluster of three etcd $version", (binary) => {
   test("it goes on through the loss of one, and takes its keys away", { timeout: 90_000 }, async () => {
     await using cluster = await EtcdCluster.start({ binary });
     const endpoints = cluster.endpoints.join(",");

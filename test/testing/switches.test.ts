@@ -18,7 +18,7 @@ const brief = { ttlSeconds: 3 };
 
 const ids = ({ etcd }: Scene): string[] => etcd.line(election).map(({ id }) => id);
 
-describe.each(doubles)("a test's etcd $name", ({ open }) => {
+describe.concurrent.each(doubles)("a test's etcd $name", ({ open }) => {
   test.each<[string, (link: Link) => unknown]>([
     ["silent", (link) => link.silent()],
     ["silent twice", (link) => [link.silent(), link.silent()]],
