@@ -101,6 +101,8 @@ const commands = {
     await rest();
     await Promise.all([...members.values()].map((member) => member.leave()));
     members.clear();
+    // The renewal thread, with its sockets, lingers for five seconds.
+    await setTimeout(7_000);
     return { left: true };
   },
   join: async () => {
