@@ -8,6 +8,7 @@ export interface Outcome {
   /** Whether the request went out on a connection that had served one before. */
   readonly reused: boolean;
   readonly startedAt: number;
+  readonly endedAt: number;
   readonly status: number | undefined;
   readonly error: string | undefined;
   /** Who passed it on that did not lead. */
@@ -89,7 +90,8 @@ export class Load {
       settled = true;
       this.#underWay--;
       const { reusedSocket: reused } = request;
-      this.outcomes.push({ kind, reused, startedAt, status, error, servedBy: by.servedBy, via: by.via });
+      const times = { startedAt, endedAt: performance.now() };
+      this.outcomes.push({ kind, reused, ...times, status, error, servedBy: by.servedBy, via: by.via });
     };
     request.on("error", (error: NodeJS.ErrnoException) => settle(undefined, error.code ?? error.message));
     request.on("timeout", () => request.destroy(new Error("timeout")));
