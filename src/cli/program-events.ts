@@ -89,6 +89,14 @@ function describe(event: Exclude<SupervisorEvent, { on: "member" | "leads" }>): 
       return `leaves the line until the program is well: ${event.cause}, ${event.why}`;
     case "well":
       return "the program is well again";
+    case "api":
+      return `answers at ${event.address}`;
+    case "step-down":
+      return "gives up the lead, as it was asked to";
+    case "role-file":
+      return `the role file does not say the present role: ${event.why}`;
+    case "hook":
+      return `--${event.hook} ${event.why}`;
     case "restart":
       return `starts again after a pause; failure ${event.failures} lately`;
     case "gave-up":

@@ -1,18 +1,17 @@
 import { constants } from "node:os";
+import { resolve } from "node:path";
 import { containmentNames, highestFd } from "../supervisor/containment.ts";
 import { commandCheck, type HealthCheck, httpCheck } from "../supervisor/health-checks.ts";
-import { reapMs } from "../supervisor/leash.ts";
 import { restartPolicies } from "../supervisor/restarts.ts";
 import type { SupervisorOptions } from "../supervisor/supervisor.ts";
+import { apiFlags, apiSettingsOf } from "./api-settings.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Flags } from "./command.ts";
-import { type Env, type Given, numberOf, setting } from "./settings.ts";
-import { UsageError } from "./usage-error.ts";
+import { hookFlags, stoppingSettingsOf } from "./hook-settings.ts";
+import { type Env, type Given, numberOf, setting, wrong } from "./settings.ts";
 
 /** Everything about the program; the numbers that stand for nothing else are argued in docs/run.md. */
 const defaults = {
-  /** A share of the TTL. More would leave no time to try a renewal a second time. */
-  grace: 0.2,
   restartLimit: 5,
   restartWindowSeconds: 60,
   healthPeriodSeconds: 2,
@@ -58,6 +57,9 @@ export const programFlags: Flags = {
   "lead-signal": { value: "SIGNAL", help: "tells a warm program that it leads (default: SIGUSR1)" },
   "standby-signal": { value: "SIGNAL", help: "tells it that it stands by (default: SIGUSR2)" },
   "on-loss": { value: "HOW", help: "kill or signal: what ends a warm program's lead (default: kill)" },
+  "role-file": { value: "FILE", help: "says the role, token, leader and cause, as a line of JSON" },
+  ...hookFlags,
+  ...apiFlags,
   address: { value: "HOST:PORT", help: "where clients reach the program, for those who look it up" },
   zone: { value: "NAME", help: "its data centre" },
 };
@@ -72,6 +74,9 @@ export type ProgramSettings = Pick<
   | "heartbeatFd"
   | "signals"
   | "onLoss"
+  | "roleFile"
+  | "hooks"
+  | "api"
   | "details"
 >;
 
@@ -84,7 +89,9 @@ export function programSettingsOf(args: Arguments, env: Env, ttlSeconds: number)
   const [address, zone] = [given("address")?.value, given("zone")?.value];
   return {
     standby: choiceOf(given("standby"), ["cold", "warm"], "cold"),
-    graceMs: graceMsOf(given("grace"), ttlSeconds),
+    ...stoppingSettingsOf(given, seconds, ttlSeconds),
+    api: apiSettingsOf(args, env),
+    roleFile: fileOf(given("role-file")),
     restarts: {
       policy: choiceOf(given("restart"), restartPolicies, "on-failure"),
       limit: count("restart-limit", defaults.restartLimit),
@@ -109,14 +116,9 @@ export function programSettingsOf(args: Arguments, env: Env, ttlSeconds: number)
   };
 }
 
-function graceMsOf(given: Given | undefined, ttlSeconds: number): number {
-  const ttlMs = ttlSeconds * 1_000;
-  if (given === undefined) return ttlMs * defaults.grace;
-  const mostMs = ttlMs / 2 - reapMs(ttlMs);
-  const rule = `from 0 to ${mostMs / 1_000} seconds with a TTL of ${ttlSeconds} s (the more, the longer --ttl must be)`;
-  const graceMs = numberOf(given, rule) * 1_000;
-  if (graceMs < 0 || graceMs > mostMs) throw wrong(given, rule);
-  return graceMs;
+function fileOf(given: Given | undefined): string | undefined {
+  if (given?.value === "") throw wrong(given, "the name of a file");
+  return given === undefined ? undefined : resolve(given.value);
 }
 
 function checksOf(command: Given | undefined, url: Given | undefined, env: Env): readonly HealthCheck[] {
@@ -169,8 +171,4 @@ function choiceOf<const T extends string>(given: Given | undefined, allowed: rea
   const found = allowed.find((each) => each === given.value);
   if (found === undefined) throw wrong(given, `one of ${allowed.join(", ")}`);
   return found;
-}
-
-function wrong({ value, source }: Given, rule: string): UsageError {
-  return new UsageError(`${source} must be ${rule}, got ${JSON.stringify(value)}`);
 }

@@ -65,7 +65,8 @@ export function numberOf(given: Given, rule: string): number {
   return Number(given.value);
 }
 
-function wrong({ value, source }: Given, rule: string): UsageError {
+/** What to throw at a value that breaks the rule. */
+export function wrong({ value, source }: Given, rule: string): UsageError {
   return new UsageError(
     `${source} must be ${rule}, got ${/^[+-]?[\d.]+$/.test(value) ? value : JSON.stringify(value)}`,
   );

@@ -142,6 +142,11 @@ export class Member implements AsyncDisposable {
     return this.#health?.port;
   }
 
+  /** @internal What the health endpoints say, computed now. */
+  get healthReport(): HealthReport {
+    return this.#healthReport();
+  }
+
   /** @internal Ties what serves on this member's behalf to its life. */
   accompany(companion: Companion): Surroundings {
     this.#companions.add(companion);

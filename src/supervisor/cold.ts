@@ -1,5 +1,6 @@
 import type { Term } from "../concurrency/term.ts";
-import { aborted, type Supervision } from "./supervision.ts";
+import type { Exit } from "./exit.ts";
+import type { Supervision } from "./supervision.ts";
 
 /**
  * The program runs while this member leads. When it dies its lead is over at once, for nothing is left to be waited for;
@@ -15,21 +16,26 @@ export async function superviseCold(supervision: Supervision): Promise<void> {
 /** One term. Resolves when nothing of the program is left: the key goes then, and no earlier. */
 async function lead(supervision: Supervision, term: Term): Promise<void> {
   const leash = supervision.leash(term);
-  // Too late to begin anything.
-  if (leash.killAt <= supervision.clock.now() || term.signal.aborted) return;
-  supervision.options.on({ on: "leads", token: term.token });
+  const lead = await supervision.begin(term, leash);
+  if (lead === undefined) return;
   const program = supervision.launch(term, leash.killAt);
   const health = supervision.watch(program);
-  await Promise.race([program.exited, aborted(term.signal), health.until("ill")]);
+  lead.told(program);
+  await Promise.race([program.exited, lead.over, health.until("ill")]);
   health.stop();
   leash.stop();
-  if (term.remainingMs <= 0) {
+  const over = lead.isOver;
+  lead.end(program.exit, health.state);
+  let exit: Exit | undefined;
+  if (over) {
     // Whether or not it has ended by now, that is no failure of its own: the shim may have killed it.
-    await supervision.stopInTime(program, term, leash.killAt);
+    await supervision.stopInTime(program, lead.cause, leash.killAt);
   } else if (program.ended) {
-    supervision.judge(await program.kill());
+    exit = await program.kill();
   } else if (health.state.at === "ill") {
     const { cause, why } = health.state;
-    supervision.judge(await supervision.kill(program, cause, why));
+    exit = await supervision.kill(program, cause, why);
   }
+  await lead.settle();
+  if (exit !== undefined) supervision.judge(exit);
 }

@@ -15,18 +15,23 @@ export interface Containment {
   enclose(runId: string, mark: string): Enclosure;
   /** What to run in place of the command. */
   wrap(command: readonly string[], enclosure: Enclosure): readonly string[];
+  /** What to run in place of another command that belongs to the program: it sees the machine as it is. */
+  join(command: readonly string[], enclosure: Enclosure): readonly string[];
   /** The program's own process, by that of the command line that started it. */
   mainId(pid: number): number | undefined;
 }
 
 /** The shell puts itself into the cgroup and then becomes the program; what cannot be contained does not run. */
+const inCgroup: Containment["wrap"] = (command, enclosure) => [
+  ...["/bin/sh", "-c", 'echo $$ >"$0/cgroup.procs" || exit 126; exec "$@"'],
+  ...[enclosure.cgroup ?? "", ...command],
+];
+
 const cgroup: Containment = {
   name: "cgroup",
   enclose: (runId, mark) => ({ mark, cgroup: makeCgroup(`succession-${runId}`) }),
-  wrap: (command, enclosure) => [
-    ...["/bin/sh", "-c", 'echo $$ >"$0/cgroup.procs" || exit 126; exec "$@"'],
-    ...[enclosure.cgroup ?? "", ...command],
-  ],
+  wrap: inCgroup,
+  join: inCgroup,
   mainId: (pid) => pid,
 };
 
@@ -41,6 +46,7 @@ const namespace: Containment = {
     ...["unshare", "--pid", "--fork", "--kill-child", "--"],
     ...["/bin/sh", "-c", 'exec 9>&2 2>/dev/null; setsid "$@" 2>&9 9>&-; exit $?', "sh", ...command],
   ],
+  join: (command) => command,
   mainId: (pid) =>
     childIds(pid)
       .flatMap(childIds)
@@ -51,6 +57,7 @@ const group: Containment = {
   name: "group",
   enclose: (_runId, mark) => ({ mark }),
   wrap: (command) => command,
+  join: (command) => command,
   mainId: (pid) => pid,
 };
 

@@ -3,9 +3,11 @@ import type { Cause } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import type { Logger } from "../log.ts";
 import type { MemberChange } from "../member/member.ts";
+import type { ApiOptions } from "./api-server.ts";
 import type { ContainmentName } from "./containment.ts";
 import type { Exit } from "./exit.ts";
 import type { HealthOptions } from "./health.ts";
+import type { HookLines } from "./hook.ts";
 import type { RestartOptions } from "./restarts.ts";
 
 export type Standby = "cold" | "warm";
@@ -34,6 +36,11 @@ export interface SupervisorOptions {
   readonly signals: { readonly lead: NodeJS.Signals; readonly standby: NodeJS.Signals };
   /** What becomes of a warm program when its term ends. */
   readonly onLoss: "kill" | "signal";
+  /** An absolute path. */
+  readonly roleFile: string | undefined;
+  readonly hooks: HookLines;
+  /** Where programs and people can ask; nowhere if absent. */
+  readonly api: ApiOptions | undefined;
   /** Called in the turn in which it happens; must not throw. */
   readonly on: (event: SupervisorEvent) => void;
 }
@@ -59,6 +66,14 @@ export type SupervisorEvent =
   /** A warm program that does not lead is not well, or is again. */
   | { readonly on: "unwell"; readonly cause: Cause; readonly why: string }
   | { readonly on: "well" }
+  /** The API is there. */
+  | { readonly on: "api"; readonly address: string }
+  /** The lead is given up because somebody asked for it. */
+  | { readonly on: "step-down"; readonly token: bigint }
+  /** The role file does not say the present role. */
+  | { readonly on: "role-file"; readonly why: string }
+  /** It failed, or had to be killed. */
+  | { readonly on: "hook"; readonly hook: "on-lead" | "on-standby"; readonly why: string }
   | { readonly on: "restart"; readonly failures: number }
   | { readonly on: "gave-up"; readonly failures: number; readonly windowMs: number }
   /** The process that kills the program in an emergency has died, and is started again. */

@@ -34,7 +34,7 @@ export class Program {
   readonly gone: Promise<Exit>;
   #resolveGone: (exit: Exit) => void = () => {};
   #killed: Promise<Exit> | undefined;
-  #ended = false;
+  #ended: Exit | undefined;
 
   /** Starts it; one that cannot be started ends with 126. */
   constructor(options: ProgramOptions) {
@@ -59,7 +59,7 @@ export class Program {
     warden.hold(this.#enclosure, until);
     this.#exit = new Promise((resolve) => {
       const ended = (exit: Exit): void => {
-        this.#ended = true;
+        this.#ended = exit;
         resolve(exit);
       };
       this.#process.once("exit", (code, signal) => ended(exitOf(code, signal)));
@@ -75,6 +75,11 @@ export class Program {
 
   /** Whether its first process has ended. */
   get ended(): boolean {
+    return this.#ended !== undefined;
+  }
+
+  /** How its first process has ended, once it has. */
+  get exit(): Exit | undefined {
     return this.#ended;
   }
 
@@ -87,6 +92,18 @@ export class Program {
   get heartbeats(): Socket | undefined {
     const { heartbeatFd } = this.#options;
     return heartbeatFd === undefined ? undefined : (this.#process.stdio[heartbeatFd] as Socket | undefined);
+  }
+
+  /** What to run, and with what beside its environment, so that it is found and killed with the program. */
+  alongside(command: readonly string[]): {
+    readonly command: readonly string[];
+    readonly env: NodeJS.ProcessEnv;
+  } {
+    const { mark } = this.#enclosure;
+    return {
+      command: this.#options.containment.join(command, this.#enclosure),
+      env: { [markVariable]: mark },
+    };
   }
 
   /** Passes a signal on to the program itself. */
@@ -141,7 +158,7 @@ export class Program {
 
   #mainId(): number | undefined {
     const { pid } = this.#process;
-    return pid === undefined || this.#ended ? undefined : this.#options.containment.mainId(pid);
+    return pid === undefined || this.ended ? undefined : this.#options.containment.mainId(pid);
   }
 }
 

@@ -1,11 +1,15 @@
 import { type SystemClock, systemClock } from "../clock.ts";
 import type { Term } from "../concurrency/term.ts";
-import { type Cause, EndedError } from "../errors.ts";
+import type { Cause } from "../errors.ts";
+import type { NoReport } from "../health/answer.ts";
+import type { HealthReport } from "../health/report.ts";
 import { Member } from "../member/member.ts";
 import { onAbort } from "../waiting.ts";
+import type { Announcements } from "./announcements.ts";
 import type { Containment } from "./containment.ts";
 import type { Exit } from "./exit.ts";
 import { Health } from "./health.ts";
+import { Lead } from "./lead.ts";
 import { Leash, reapMs } from "./leash.ts";
 import { untilNobodyIsCalled } from "./namesake.ts";
 import type { SupervisorOptions } from "./options.ts";
@@ -22,6 +26,7 @@ const returnMs = 2_000;
 /** What both ways of standing by have in common: how the program starts and ends, and how the member joins. */
 export class Supervision {
   readonly options: SupervisorOptions;
+  readonly announcements: Announcements;
   readonly clock: SystemClock = systemClock;
   readonly #containment: Containment;
   readonly #warden: Warden;
@@ -29,12 +34,22 @@ export class Supervision {
   readonly #leaving = new AbortController();
   /** Resolves when the line is to be left for good. */
   readonly left: Promise<void> = aborted(this.#leaving.signal);
+  /** Where the program finds the API, if there is one. */
+  apiAddress: string | undefined;
   #program: Program | undefined;
+  #member: Member | undefined;
+  #lead: Lead | undefined;
   #code: number | undefined;
   #hurried = false;
 
-  constructor(options: SupervisorOptions, containment: Containment, warden: Warden) {
+  constructor(
+    options: SupervisorOptions,
+    containment: Containment,
+    warden: Warden,
+    announcements: Announcements,
+  ) {
     this.options = options;
+    this.announcements = announcements;
     this.#containment = containment;
     this.#warden = warden;
     this.#restarts = new Restarts(options.restarts);
@@ -68,10 +83,10 @@ export class Supervision {
     void this.#program?.kill();
   }
 
-  /** How long before the deadline a term that is not renewed ends: time to stop, and time to die. */
+  /** How long before the deadline a term that is not renewed ends: time to stop, for the hook, and to die. */
   get stopTimeoutMs(): number {
     const ttlMs = this.options.ttlSeconds * 1_000;
-    return Math.min(this.options.graceMs + reapMs(ttlMs), ttlMs / 2);
+    return Math.min(this.options.graceMs + this.#hookMs + reapMs(ttlMs), ttlMs / 2);
   }
 
   /** How long leaving may take. */
@@ -83,6 +98,37 @@ export class Supervision {
   leash(term: Term): Leash {
     const spareMs = this.stopTimeoutMs - reapMs(this.options.ttlSeconds * 1_000);
     return new Leash(this.clock, term, spareMs, (killAt) => this.#warden.until(killAt));
+  }
+
+  /** Tells the world that the program leads. Resolves to `undefined` where it is too late to begin anything. */
+  async begin(term: Term, leash: Leash): Promise<Lead | undefined> {
+    if (leash.killAt <= this.clock.now() || term.signal.aborted) return undefined;
+    this.options.on({ on: "leads", token: term.token });
+    const lead = Lead.begin(term, this.announcements);
+    this.#lead = lead;
+    // Whoever looks into the file when he is told finds what it means.
+    await this.announcements.filed;
+    if (!lead.isOver) return lead;
+    leash.stop();
+    lead.end();
+    return undefined;
+  }
+
+  /** Gives the lead up by plan, for the next in line. Returns whether there was one. */
+  stepDown(): boolean {
+    const lead = this.#lead;
+    if (lead === undefined || lead.isOver || this.announcements.role.remainingMs <= 0) return false;
+    this.options.on({ on: "step-down", token: lead.term.token });
+    lead.stepDown();
+    return true;
+  }
+
+  /** How the member is, computed now; it leads only where its program does. */
+  get report(): HealthReport | NoReport {
+    const report = this.#member?.healthReport;
+    if (report === undefined) return { reason: "not in the line of succession" };
+    const leads = this.announcements.role.remainingMs > 0;
+    return report.role === "standby" || leads ? report : resigned(report, "the program is stopping");
   }
 
   /** The program is bound to no term any more. */
@@ -101,6 +147,8 @@ export class Supervision {
       SUCCESSION_ID: id,
       SUCCESSION_TOKEN: term === undefined ? "" : String(term.token),
       ...(heartbeatFd === undefined ? {} : { SUCCESSION_HEARTBEAT_FD: String(heartbeatFd) }),
+      ...(options.roleFile === undefined ? {} : { SUCCESSION_ROLE_FILE: options.roleFile }),
+      ...(this.apiAddress === undefined ? {} : { SUCCESSION_API: this.apiAddress }),
     };
     const program = new Program({
       ...{ clock, command, env, heartbeatFd, until },
@@ -127,20 +175,22 @@ export class Supervision {
     return await program.kill();
   }
 
-  /** Stops the program because its term is over, before anybody else may lead. */
-  async stopInTime(program: Program, term: Term, killAt: number): Promise<Exit> {
-    const { reason } = term.signal;
-    const cause = reason instanceof EndedError ? reason.endCause : "closed";
+  /** Stops the program because its lead is over, before anybody else may lead. */
+  async stopInTime(program: Program, cause: Cause, killAt: number): Promise<Exit> {
     if (keyTaken.has(cause)) return await this.kill(program, cause, "etcd removed the leader's key");
     return await this.stop(program, cause, killAt);
   }
 
   /** Stops the program within the grace time, and before `killAt`. */
   async stop(program: Program, cause: Cause, killAt: number = Number.POSITIVE_INFINITY): Promise<Exit> {
-    const now = this.clock.now();
-    const latest = Math.min(now + this.options.graceMs, killAt);
-    this.options.on({ on: "stopping", cause, withinMs: Math.max(0, latest - now) });
+    const latest = this.stopBy(killAt);
+    this.options.on({ on: "stopping", cause, withinMs: Math.max(0, latest - this.clock.now()) });
     return await program.stop(latest);
+  }
+
+  /** Until when the program may stop by itself: the hook comes after it, and before all must be dead. */
+  stopBy(killAt: number): number {
+    return Math.min(this.clock.now() + this.options.graceMs, killAt - this.#hookMs);
   }
 
   /** Decides what follows from an end that nobody asked for. Returns how many there were lately, if it is to go on. */
@@ -201,8 +251,26 @@ export class Supervision {
 
   /** Never rejects. */
   async #follow(member: Member): Promise<void> {
-    for await (const change of member.changes()) this.options.on({ on: "member", change });
+    const { role } = this.announcements;
+    this.#member = member;
+    role.follow(member);
+    for await (const change of member.changes()) {
+      this.options.on({ on: "member", change });
+      role.tell();
+    }
   }
+
+  /** What the hook of a standby gets of the time to stop. */
+  get #hookMs(): number {
+    const { onStandby, onStandbyMs } = this.options.hooks;
+    return onStandby === undefined ? 0 : onStandbyMs;
+  }
+}
+
+/** What is proven of the member is more than what its program does. */
+function resigned(report: HealthReport, reason: string): HealthReport {
+  const status = { ...report.status, role: "standby" as const, token: null, termRemainingMs: 0 };
+  return { ...report, role: "standby", well: false, reason, status };
 }
 
 /** Resolves when it aborts. */

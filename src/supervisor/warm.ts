@@ -92,32 +92,41 @@ class WarmRun {
     const supervision = this.#supervision;
     const { signals, on, onLoss } = supervision.options;
     const leash = supervision.leash(term);
-    if (program.ended || term.signal.aborted || leash.killAt <= supervision.clock.now()) return;
-    on({ on: "leads", token: term.token });
+    const lead = program.ended ? undefined : await supervision.begin(term, leash);
+    if (lead === undefined) return;
     program.signal(signals.lead);
     on({ on: "told", signal: signals.lead, token: term.token });
-    await Promise.race([program.exited, aborted(term.signal), this.#health.until("ill")]);
+    lead.told(program);
+    await Promise.race([program.exited, lead.over, this.#health.until("ill")]);
     leash.stop();
+    const over = lead.isOver;
     const { state } = this.#health;
+    lead.end(program.exit, state);
     if (state.at === "ill") {
       await supervision.kill(program, state.cause, state.why);
-    } else if (term.remainingMs <= 0 && (onLoss === "kill" || supervision.leaving.aborted)) {
+    } else if (program.ended) {
+      // Nothing that it has started acts beside its successor.
+      await program.kill();
+    } else if (over && (onLoss === "kill" || supervision.leaving.aborted)) {
       this.#replaced = true;
-      await supervision.stopInTime(program, term, leash.killAt);
-    } else if (term.remainingMs <= 0) {
+      await supervision.stopInTime(program, lead.cause, leash.killAt);
+    } else if (over) {
       await this.#standDown(leash);
     }
+    await lead.settle();
   }
 
   /** It is told, and has the grace time to obey; nothing checks that it does. */
   async #standDown({ killAt }: Leash): Promise<void> {
-    const { clock, options } = this.#supervision;
-    const { graceMs, signals, on } = options;
+    const { clock, options, announcements } = this.#supervision;
+    const { signals, on } = options;
     this.#supervision.unleash();
+    const latest = this.#supervision.stopBy(killAt);
+    // Whoever looks into the file when he gets the signal finds what it means.
+    await announcements.filed;
     this.program.signal(signals.standby);
     on({ on: "told", signal: signals.standby, token: undefined });
-    const waitMs = Math.max(0, Math.min(graceMs, killAt - clock.now()));
-    await Promise.race([this.program.exited, sleep(clock, waitMs)]);
+    await Promise.race([this.program.exited, sleep(clock, Math.max(0, latest - clock.now()))]);
   }
 
   async #over(): Promise<void> {
