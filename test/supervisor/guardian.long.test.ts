@@ -4,11 +4,11 @@ import { Member } from "../../src/member/member.ts";
 import { onEveryStore } from "../conformance/stores.ts";
 import { Authority } from "../etcd/certificates.ts";
 import { appPassword, SecuredEtcd } from "../etcd/secured-etcd.ts";
+import { GuardedService, longTtlSeconds } from "../member/guarded-service.ts";
 import { realEtcds } from "../support/etcd-binaries.ts";
 import { EtcdServer } from "../support/etcd-server.ts";
 import { eventually } from "../support/eventually.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
-import { GuardedService, longTtlSeconds } from "./guarded-service.ts";
 
 const patience = { timeoutMs: 30_000 };
 const timeoutMs = 180_000;
@@ -39,6 +39,20 @@ onEveryStore("a guarded leader", (store) => {
         leader = next;
       }
       await leader.child.kill();
+    },
+    timeoutMs,
+  );
+
+  test(
+    "that is killed leaves no more behind in one election than in another",
+    async () => {
+      const [one, two] = [common(), common()];
+      await using a = await GuardedService.with({ ...one, id: "a1" });
+      await a.join({ ...two, id: "a2" });
+      await using b1 = await standby(one);
+      await using b2 = await standby(two);
+      await a.child.kill();
+      for (const member of [b1, b2]) await eventually(() => expect(member.role).toBe("leader"), patience);
     },
     timeoutMs,
   );
