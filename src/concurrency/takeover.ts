@@ -96,13 +96,9 @@ export class TakeoverDelay {
     this.#cancelTimer();
   }
 
-  /** Puts the mark of a key; only in the transaction that deletes it, and only when its work has stopped. */
+  /** The mark of a key of this candidate's; see `releaseMark`. */
   mark(token: bigint): Op {
-    return putOp(this.#markKey(token), JSON.stringify({ token: Number(token) }));
-  }
-
-  #markKey(token: bigint): string {
-    return `${this.#options.marksPrefix}${token % markSlots}`;
+    return releaseMark(this.#options.marksPrefix, token);
   }
 
   /** Ends that matter no more are not asked about; those without a readable mark are waited for. Never rejects. */
@@ -129,7 +125,7 @@ export class TakeoverDelay {
   /** Of these tokens, those whose key left a mark. */
   async #marksOf(tokens: readonly bigint[]): Promise<readonly bigint[]> {
     const { delayMs } = this.#options;
-    const success = tokens.map((token) => getOp(this.#markKey(token)));
+    const success = tokens.map((token) => getOp(markKey(this.#options.marksPrefix, token)));
     try {
       // Longer than the wait that a mark would save it is not worth asking.
       const limits = { timeoutMs: delayMs, idempotent: true };
@@ -140,6 +136,15 @@ export class TakeoverDelay {
       return [];
     }
   }
+}
+
+/** Puts the mark of a key; only in the transaction that deletes it, and only when its work has stopped. */
+export function releaseMark(marksPrefix: string, token: bigint): Op {
+  return putOp(markKey(marksPrefix, token), JSON.stringify({ token: Number(token) }));
+}
+
+function markKey(marksPrefix: string, token: bigint): string {
+  return `${marksPrefix}${token % markSlots}`;
 }
 
 /** The token that a mark names; none where somebody else wrote it. */

@@ -11,6 +11,7 @@ import { guarded, type Logger } from "../log.ts";
 import { onAbort, unlessAborted } from "../waiting.ts";
 import { Changes, type MemberChange, type Role } from "./changes.ts";
 import type { Companion, Surroundings } from "./companion.ts";
+import { Guarding } from "./guarding.ts";
 import { Ends, healthReport } from "./health-report.ts";
 import { type CheckedSettings, checkSettings, checkTimeoutMs, type MemberOptions } from "./options.ts";
 import { next, outside, type Phase, type PhaseEvent, type PhaseName } from "./phase.ts";
@@ -35,6 +36,7 @@ export class Member implements AsyncDisposable {
   readonly #logger: Logger;
   readonly #line: Line;
   readonly #returns: Returns;
+  readonly #guarding: Guarding;
   readonly #rounds: Rounds;
   readonly #changes = new Changes();
   readonly #ends = new Ends();
@@ -61,8 +63,10 @@ export class Member implements AsyncDisposable {
     this.#logger = labelled(guarded(logger), { election, id });
     this.#line = Line.acquire(etcd, election);
     this.#returns = new Returns(etcd, this.#logger);
+    this.#guarding = new Guarding(settings, this.#logger);
     this.#rounds = new Rounds({
       ...{ etcd, settings, logger: this.#logger, line: this.#line, returns: this.#returns },
+      guarding: this.#guarding,
       left: this.#leaving.signal,
       companions: this.#companions,
       on: (event) => this.#on(event),
@@ -229,6 +233,7 @@ export class Member implements AsyncDisposable {
     this.#line.release();
     this.#changes.end();
     if (this.#ownsEtcd) await this.#etcd.close();
+    await this.#guarding.end();
     // Until now it said that this member stands by.
     await this.#openingHealth?.catch(() => {});
     await this.#health?.close();

@@ -65,6 +65,13 @@ export interface MemberSettings {
    * @defaultValue "report"
    */
   readonly onHang?: OnHang;
+  /**
+   * Whether a small process beside this one guards the member's place: when this process dies, or hangs for `hangAfterMs`
+   * and is killed for it, the next in line leads milliseconds later, not after a TTL. There is one for all members of
+   * the process. `onHang` is `"kill"` then, unless given. Not with `worker: false`, in process 1, or on Windows.
+   * @defaultValue false
+   */
+  readonly guardian?: boolean;
   /** What to do after the lead or the place in line was lost against our will; exits with 1. @defaultValue "rejoin" */
   readonly onLost?: "rejoin" | "exit";
   /**
@@ -98,6 +105,7 @@ export interface CheckedSettings {
   readonly takeover: (ttlMs: number) => TakeoverOptions | undefined;
   /** What the member's sessions are opened with. */
   readonly hang: Pick<SessionOptions, "worker" | "hangAfterMs" | "onHang">;
+  readonly guardian: boolean;
   readonly onLost: "rejoin" | "exit";
   readonly onOverrun: "exit" | "report";
   readonly health: CheckedHealth | undefined;
@@ -120,7 +128,7 @@ const knownFields: Readonly<Record<keyof MemberSettings | keyof EtcdOptions | "e
     signal: true,
   },
   ...{ timeoutMs: true, etcd: true, endpoints: true, tls: true, user: true, password: true },
-  ...{ worker: true, hangAfterMs: true, onHang: true, health: true },
+  ...{ worker: true, hangAfterMs: true, onHang: true, guardian: true, health: true },
   ...{ attemptTimeoutMs: true, clock: true, connect: true },
 };
 
@@ -153,6 +161,7 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
     throw badOption("stopTimeoutMs", rule, stopTimeoutMs);
   }
   checkTakeoverDelayMs(takeoverDelayMs, ttlSeconds);
+  checkGuardian(options);
   const hang = hangSettings(options);
   if (timeoutMs !== undefined) checkTimeoutMs(timeoutMs);
   checkChoice("onLost", onLost, ["rejoin", "exit"]);
@@ -175,6 +184,7 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
   }
   return {
     ...{ election, id, value, ttlSeconds, hang, onLost, onOverrun, metaPrefix, prepare, lead },
+    guardian: options.guardian === true,
     health: options.health === undefined ? undefined : checkHealth(options.health),
     stopTimeoutMs: (ttlMs) => Math.min(stopTimeoutMs ?? ttlMs / 10, ttlMs / 2),
     takeover: (ttlMs) => {
@@ -187,7 +197,10 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
   };
 }
 
-function hangSettings({ worker = true, hangAfterMs, onHang }: MemberSettings): CheckedSettings["hang"] {
+function hangSettings(options: MemberSettings): CheckedSettings["hang"] {
+  const { worker = true, hangAfterMs, guardian } = options;
+  // Whoever has a hung process killed does not want one that leads beside its successor.
+  const { onHang = guardian === true ? "kill" : undefined } = options;
   const hang = {
     worker,
     ...(hangAfterMs === undefined ? {} : { hangAfterMs }),
@@ -195,6 +208,26 @@ function hangSettings({ worker = true, hangAfterMs, onHang }: MemberSettings): C
   };
   checkHang(hang);
   return hang;
+}
+
+/** Throws `BAD_OPTION` where a guardian could not do what it is for. */
+function checkGuardian(options: MemberOptions): void {
+  const { guardian, worker } = options;
+  if (guardian !== undefined && typeof guardian !== "boolean")
+    throw badOption("guardian", "true or false", guardian);
+  if (guardian !== true) return;
+  // The lease of a blocked process would end before it counts as hung.
+  if (worker === false) throw badOption("guardian", "false without a worker thread", guardian);
+  if (process.platform === "win32") throw badOption("guardian", "false on Windows", guardian);
+  if (process.pid === 1) {
+    const rule = "false in process 1, whose death ends a guardian too: start it under an init such as tini";
+    throw badOption("guardian", rule, guardian);
+  }
+  const ordinary =
+    options.etcd === undefined
+      ? options.clock === undefined && options.connect === undefined
+      : options.etcd.connection !== undefined;
+  if (!ordinary) throw badOption("guardian", "false with a clock or connection of your own", guardian);
 }
 
 /** Throws `BAD_OPTION` unless it can be a time limit. */

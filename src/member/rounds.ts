@@ -9,6 +9,7 @@ import { backoffMs, onAbort, sleep, unlessAborted } from "../waiting.ts";
 import { memberAddress } from "./address.ts";
 import type { Companion } from "./companion.ts";
 import { detailsKey, type MemberDetails, markDraining, putDetails } from "./details.ts";
+import type { Guarding } from "./guarding.ts";
 import type { CheckedSettings } from "./options.ts";
 import type { PhaseEvent } from "./phase.ts";
 import type { Returns } from "./returns.ts";
@@ -54,6 +55,7 @@ export interface RoundsOptions {
   readonly settings: CheckedSettings;
   readonly line: Line;
   readonly returns: Returns;
+  readonly guarding: Guarding;
   /** Aborts when the member leaves. */
   readonly left: AbortSignal;
   /** They stop with each term, as the work does. */
@@ -120,7 +122,8 @@ export class Rounds {
 
   /** One round. Resolves to why its candidacy ended. */
   async #stand(): Promise<Cause> {
-    const { settings, returns, left, on } = this.#options;
+    const { settings, returns, guarding, left, on } = this.#options;
+    await unlessAborted(guarding.begin(), left);
     const session = await this.#open();
     let candidacy: Candidacy | undefined;
     try {
@@ -128,10 +131,12 @@ export class Rounds {
       const stopTimeoutMs = settings.stopTimeoutMs(ttlMs);
       const takeover = settings.takeover(ttlMs);
       const { election, value } = settings;
+      guarding.hold(session);
       candidacy = await Candidacy.join(session, election, value, { signal: left, stopTimeoutMs, takeover });
+      guarding.hold(session, candidacy, takeover);
       return await this.#follow(candidacy, stopTimeoutMs);
     } finally {
-      const given = returns.give(session, candidacy);
+      const given = returns.give(session, candidacy).then(() => guarding.drop(session));
       // On a healthy cluster the key is gone before the member is outside; one that is cut off does not wait for that.
       await unlessAborted(given, session.signal).catch(() => {});
       on({ on: "released" });
