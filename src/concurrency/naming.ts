@@ -8,7 +8,7 @@ const maxValueBytes = 4_096;
 const metaRoot = "_succession";
 
 /** Where everything about elections is kept that is not a candidate, unless a tenant has a place of its own. */
-export const defaultMetaPrefix = `${metaRoot}/v1/`;
+export const defaultMetaPrefix: string = `${metaRoot}/v1/`;
 
 /** Where everything about one election is kept that is not a candidate. */
 export function metaFolder(election: string, metaPrefix: string = defaultMetaPrefix): string {

@@ -29,7 +29,9 @@ export function handoverPlan(survey: Survey, token: bigint, to: string | undefin
   if (target === undefined) return refused(absence(survey, to ?? ""));
   if (other !== undefined) {
     const keys = found.map(({ key }) => key).join(", ");
-    return refused(`${found.length} candidates are called ${quoted(target)}: name one by its key, of ${keys}`);
+    return refused(
+      `${found.length} candidates are called ${quoted(target)}: name one by its key, of ${keys}`,
+    );
   }
   if (target === leader) return refused(`${quoted(target)} leads already`);
   const between = waiting.slice(0, waiting.indexOf(target));
@@ -49,7 +51,8 @@ function named(line: readonly Candidate[], to: string): readonly Candidate[] {
 
 function absence({ line, details }: Survey, to: string): string {
   const told = [...details.values()].filter(({ id }) => id === to);
-  if (told.some(({ candidate }) => candidate === false)) return `${JSON.stringify(to)} is a witness and never leads`;
+  if (told.some(({ candidate }) => candidate === false))
+    return `${JSON.stringify(to)} is a witness and never leads`;
   return `${JSON.stringify(to)} does not stand in line; ${names(line.slice(1))} ${line.length === 2 ? "does" : "do"}`;
 }
 

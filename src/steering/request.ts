@@ -28,7 +28,6 @@ export function requestValue(of: {
   readonly to: string | undefined;
   readonly by: string | undefined;
   readonly requestedAt: string;
-  readonly mark: string;
 }): string {
   const { token, to, by, ...rest } = of;
   const named = { ...(to === undefined ? {} : { to }), ...(by === undefined ? {} : { by }) };
@@ -43,8 +42,8 @@ export function answeredValue(request: HandoverRequest, answer: Answer): string 
 /** A request by its key; one that names no term means none. */
 export function requestIn(kv: KeyValue): HandoverRequest {
   const json = objectIn(toText(kv.value));
-  const { token, to, by } = json;
-  const answer = answerIn(json.answer);
+  const { token, to, by, answer: said } = json;
+  const answer = answerIn(said);
   return {
     token: Number.isSafeInteger(token) ? BigInt(token as number) : 0n,
     ...(typeof to === "string" ? { to } : {}),

@@ -56,5 +56,6 @@ export function priorityOf({ details }: Pick<Survey, "details">, { leaseId }: Ca
 
 /** Whether a candidate comes back by itself when its key goes: it is a member, not a Go program or etcdctl. */
 export function comesBack({ details }: Pick<Survey, "details">, { leaseId }: Candidate): boolean {
-  return leaseId !== 0n && typeof details.get(leaseId)?.id === "string";
+  const { id } = details.get(leaseId) ?? {};
+  return leaseId !== 0n && typeof id === "string";
 }
