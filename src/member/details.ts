@@ -14,6 +14,10 @@ export interface MemberDetails {
   readonly address?: string;
   /** The data centre or availability zone. */
   readonly zone?: string;
+  /** How much this member is to be preferred, 0 to 255; 100 where nothing is said. */
+  readonly priority?: number;
+  /** `false` for a witness, which stands in no line. */
+  readonly candidate?: boolean;
   /** The version of this package. */
   readonly version?: string;
   /** When the member came up, as an ISO date. */

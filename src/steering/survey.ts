@@ -45,12 +45,11 @@ export async function survey(
   };
 }
 
-/** Members who say nothing of it, and candidates who say nothing at all. */
+/** The priority of members that say nothing of it, and of candidates that say nothing at all. */
 export const defaultPriority = 100;
 
-/** How much a candidate is to be preferred. */
-export function priorityOf({ details }: Pick<Survey, "details">, { leaseId }: Candidate): number {
-  const { priority } = details.get(leaseId) ?? {};
+/** How much a candidate is to be preferred, by its details. */
+export function priorityIn({ priority }: Readonly<Record<string, unknown>>): number {
   return typeof priority === "number" ? priority : defaultPriority;
 }
 
