@@ -11,14 +11,14 @@ describe("a handover", () => {
   test("goes to the next in line, and the old leader comes back to the end", async () => {
     const stage = new Stage();
     const all = await stage.members(four);
-    const seen = collect(all.a?.member as never);
-    const { token = 0n } = all.a?.member.term ?? {};
+    const seen = collect(all.a.member);
+    const { token = 0n } = all.a.member.term ?? {};
     const done = await stage.until(handover(stage.outside, election));
     expect(done).toMatchObject({ from: { id: "a", token }, to: { id: "b" }, passed: [], accepted: true });
     expect(done.to.token).toBeGreaterThan(token);
     await stage.advance(1_000);
     expect(stage.line).toEqual(["b", "c", "d", "a"]);
-    expect(all.b?.member.role).toBe("leader");
+    expect(all.b.member.role).toBe("leader");
     expect(seen.map(({ cause }) => cause)).toContain("handover");
     // Nothing is left of the request.
     expect(stage.keys.filter((key) => key.includes("/requests/"))).toEqual([]);
@@ -32,29 +32,32 @@ describe("a handover", () => {
   ])("goes to a candidate named by its %s, and those before it step behind", async (_title, name) => {
     const stage = new Stage();
     const all = await stage.members(four);
-    const { key = "" } = all.a?.member.line.find(({ id }) => id === "d") ?? {};
+    const { key = "" } = all.a.member.line.find(({ id }) => id === "d") ?? {};
     const done = await stage.until(handover(stage.outside, election, { to: name(key) }));
     expect(done).toMatchObject({ to: { id: "d" }, passed: ["b", "c"], accepted: true });
     await stage.advance(2_000);
     expect(stage.line[0]).toBe("d");
     expect(stage.line.toSorted()).toEqual(["a", "b", "c", "d"]);
-    const tokens = all.a?.member.line.map(({ token }) => token) ?? [];
+    const tokens = all.a.member.line.map(({ token }) => token) ?? [];
     expect(tokens).toEqual(tokens.toSorted((a, b) => Number(a - b)));
     await stage.end(all);
   });
 
-  test.each([0, 11_000])("with 90 candidates before the one named clears the way in batches (%i)", async (ms) => {
-    const stage = new Stage();
-    const ids = Array.from({ length: 92 }, (_, at) => `m${at}`);
-    const all = await stage.members(Object.fromEntries(ids.map((id) => [id, { takeoverDelayMs: ms }])));
-    await stage.advance(ms);
-    const done = await stage.until(handover(stage.outside, election, { to: "m91" }));
-    expect(done.passed).toEqual(ids.slice(1, -1));
-    await stage.advance(3_000);
-    expect(stage.line).toHaveLength(92);
-    expect(stage.line[0]).toBe("m91");
-    await stage.end(all);
-  });
+  test.each([0, 11_000])(
+    "with 90 candidates before the one named clears the way in batches (%i)",
+    async (ms) => {
+      const stage = new Stage();
+      const ids = Array.from({ length: 92 }, (_, at) => `m${at}`);
+      const all = await stage.members(Object.fromEntries(ids.map((id) => [id, { takeoverDelayMs: ms }])));
+      await stage.advance(ms);
+      const done = await stage.until(handover(stage.outside, election, { to: "m91" }));
+      expect(done.passed).toEqual(ids.slice(1, -1));
+      await stage.advance(3_000);
+      expect(stage.line).toHaveLength(92);
+      expect(stage.line[0]).toBe("m91");
+      await stage.end(all);
+    },
+  );
 
   test("waits for the work, and nobody else leads meanwhile", async () => {
     const stage = new Stage();
@@ -62,7 +65,7 @@ describe("a handover", () => {
     const all = await stage.members({ a: { lead: () => stop.opened }, b: {} });
     const going = handover(stage.outside, election);
     await stage.advance(500);
-    expect([all.a?.member.role, all.b?.member.role, stage.line]).toEqual(["standby", "standby", ["a", "b"]]);
+    expect([all.a.member.role, all.b.member.role, stage.line]).toEqual(["standby", "standby", ["a", "b"]]);
     stop.open();
     expect((await stage.until(going)).to.id).toBe("b");
     await stage.end(all);
@@ -74,7 +77,7 @@ describe("a handover", () => {
   ])("can be asked of a member that %s", async (_title, id) => {
     const stage = new Stage();
     const all = await stage.members(four);
-    const done = await stage.until(all[id]?.member.handover({ to: "c" }) as Promise<unknown>);
+    const done = await stage.until(all[id].member.handover({ to: "c" }));
     expect(done).toMatchObject({ from: { id: "a" }, to: { id: "c" }, passed: ["b"] });
     await stage.end(all);
   });
@@ -84,10 +87,10 @@ describe("a handover", () => {
     const late: Partial<MemberSettings> = { takeoverDelayMs: 11_000 };
     const all = await stage.members({ a: late, b: late, c: late });
     await stage.advance(30_000);
-    expect(all.a?.member.role).toBe("leader");
+    expect(all.a.member.role).toBe("leader");
     await stage.until(handover(stage.outside, election, { to: "c" }));
     await stage.advance(500);
-    expect(all.c?.member.role).toBe("leader");
+    expect(all.c.member.role).toBe("leader");
     await stage.end(all);
   });
 
@@ -97,7 +100,7 @@ describe("a handover", () => {
     const all = await stage.members({ a: { lead: () => stop.opened }, b: {}, c: {} });
     const going = handover(stage.outside, election, { to: "b" });
     await stage.advance(200);
-    void all.b?.member.leave();
+    void all.b.member.leave();
     await stage.advance(200);
     stop.open();
     expect(await stage.until(going)).toMatchObject({ to: { id: "c" }, accepted: true });
@@ -107,13 +110,13 @@ describe("a handover", () => {
   test("for a term that is over is not carried out by the next leader", async () => {
     const stage = new Stage();
     const all = await stage.members({ a: {}, b: {}, c: {} });
-    const { token = 0n } = all.a?.member.term ?? {};
-    await stage.until(all.a?.member.leave() as Promise<void>);
+    const { token = 0n } = all.a.member.term ?? {};
+    await stage.until(all.a.member.leave());
     const lease = await stage.outside.leaseGrant(60);
     const value = JSON.stringify({ token: Number(token), to: "c" });
     await stage.outside.put(handoverKey(election), value, { lease: lease.ID });
     await stage.advance(5_000);
-    expect([all.b?.member.role, stage.line]).toEqual(["leader", ["b", "c"]]);
+    expect([all.b.member.role, stage.line]).toEqual(["leader", ["b", "c"]]);
     await stage.outside.leaseRevoke(lease.ID);
     await stage.end(all);
   });
@@ -121,11 +124,11 @@ describe("a handover", () => {
   test("of whose leader fails before it answers says that it did not agree", async () => {
     const stage = new Stage();
     const all = await stage.members({ a: {}, b: {} });
-    const { network } = all.a ?? {};
-    if (network !== undefined) network.silent = true;
+    const { network } = all.a;
+    network.silent = true;
     const done = await stage.until(handover(stage.outside, election));
     expect(done).toMatchObject({ to: { id: "b" }, accepted: false });
-    network?.heal();
+    network.heal();
     await stage.advance(3_000);
     await stage.end(all);
   });
@@ -137,7 +140,12 @@ describe("a handover is refused, and the leader leads on", () => {
     ["to itself", (stage) => stage.join("b"), "a", /"a" leads already/],
     ["to nobody known", (stage) => stage.join("b"), "x", /"x" does not stand in line; "b" does/],
     ["to a witness", (stage) => both(stage), "w", /"w" is a witness and never leads/],
-    ["to one of two", (stage) => twice(stage), "b", /2 candidates are called "b": name one by its key, of \/merc/],
+    [
+      "to one of two",
+      (stage) => twice(stage),
+      "b",
+      /2 candidates are called "b": name one by its key, of \/merc/,
+    ],
     [
       "past a candidate that would not come back",
       async (stage) => {
@@ -169,7 +177,10 @@ describe("a handover is refused, and the leader leads on", () => {
     await prepare(stage);
     const before = stage.line;
     const asked = handover(stage.outside, election, to === undefined ? {} : { to });
-    await expect(stage.until(asked)).rejects.toMatchObject({ code: "REFUSED", message: expect.stringMatching(message) });
+    await expect(stage.until(asked)).rejects.toMatchObject({
+      code: "REFUSED",
+      message: expect.stringMatching(message),
+    });
     await stage.advance(2_000);
     expect([member.role, stage.line]).toEqual(["leader", before]);
     expect(stage.keys.filter((key) => key.includes("/requests/"))).toEqual([]);
@@ -218,17 +229,15 @@ describe("a handover is refused, and the leader leads on", () => {
   test("without an answer in time: the request is withdrawn, and a leader that comes back does not act on it", async () => {
     const stage = new Stage();
     const all = await stage.members({ a: { ttlSeconds: 60 }, b: {} });
-    const { network, member } = all.a ?? {};
-    if (network !== undefined) network.holdEvents = true;
-    await expect(
-      stage.until(handover(stage.outside, election, { timeoutMs: 4_000 })),
-    ).rejects.toMatchObject({
+    const { network, member } = all.a;
+    network.holdEvents = true;
+    await expect(stage.until(handover(stage.outside, election, { timeoutMs: 4_000 }))).rejects.toMatchObject({
       code: "TIMEOUT",
       message: '"a" has not answered within 4000 ms, and leads on; the request is withdrawn',
     });
-    network?.heal();
+    network.heal();
     await stage.advance(5_000);
-    expect([member?.role, stage.line]).toEqual(["leader", ["a", "b"]]);
+    expect([member.role, stage.line]).toEqual(["leader", ["a", "b"]]);
     await stage.end(all);
   });
 

@@ -33,12 +33,12 @@ describe("an unhealthy member", () => {
     const stage = new Stage();
     const service = new Service();
     const all = await stage.members({ a: {}, b: service.settings, c: {} });
-    const seen = collect(all.b?.member as never);
+    const seen = collect(all.b.member);
     service.fail();
     await stage.advance(soonMs);
     expect(stage.line).toEqual(["a", "c"]);
     await stage.advance(60_000);
-    expect([stage.line, seen.at(-1)?.cause, all.b?.member.phase]).toEqual([
+    expect([stage.line, seen.at(-1)?.cause, all.b.member.phase]).toEqual([
       ["a", "c"],
       "unhealthy",
       "outside",
@@ -54,12 +54,12 @@ describe("an unhealthy member", () => {
     const stage = new Stage();
     const service = new Service();
     const all = await stage.members({ a: service.settings, b: {} });
-    const seen = collect(all.a?.member as never);
-    const { token = 0n } = all.a?.member.term ?? {};
+    const seen = collect(all.a.member);
+    const { token = 0n } = all.a.member.term ?? {};
     service.answer = () => false;
     await stage.advance(soonMs);
-    expect([all.b?.member.role, stage.line]).toEqual(["leader", ["b"]]);
-    expect(all.b?.member.term?.token).toBeGreaterThan(token);
+    expect([all.b.member.role, stage.line]).toEqual(["leader", ["b"]]);
+    expect(all.b.member.term?.token).toBeGreaterThan(token);
     expect(seen.map(({ cause }) => cause)).toContain("unhealthy");
     service.answer = () => true;
     await stage.advance(soonMs);
@@ -74,13 +74,13 @@ describe("an unhealthy member", () => {
     const all = await stage.members({ a: { ...service.settings, logger } });
     service.fail();
     await stage.advance(60_000);
-    expect(all.a?.member.role).toBe("leader");
+    expect(all.a.member.role).toBe("leader");
     expect(said.filter(({ message }) => message.includes("leading on"))).toMatchObject([
       { level: "warn", fields: { reason: "no database" } },
     ]);
     const rest = await stage.members({ b: {} });
     await stage.advance(1_000);
-    expect(rest.b?.member.role).toBe("leader");
+    expect(rest.b.member.role).toBe("leader");
     await stage.end({ ...all, ...rest });
   });
 
@@ -91,10 +91,10 @@ describe("an unhealthy member", () => {
     await stage.pause();
     service.fail();
     await stage.advance(60_000);
-    expect(all.a?.member.role).toBe("leader");
+    expect(all.a.member.role).toBe("leader");
     await stage.resume();
     await stage.advance(soonMs);
-    expect(all.b?.member.role).toBe("leader");
+    expect(all.b.member.role).toBe("leader");
     await stage.end(all);
   });
 
@@ -106,7 +106,7 @@ describe("an unhealthy member", () => {
     await stage.advance(soonMs);
     one.fail();
     await stage.advance(60_000);
-    expect([all.a?.member.role, stage.line]).toEqual(["leader", ["a"]]);
+    expect([all.a.member.role, stage.line]).toEqual(["leader", ["a"]]);
     await stage.end(all);
   });
 });

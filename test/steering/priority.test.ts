@@ -9,19 +9,24 @@ const restMs = 10_000;
 describe("before the lead can pass to a lower priority", () => {
   test("the first in waiting makes room, until the highest comes first", async () => {
     const stage = new Stage();
-    const all = await stage.members({ a: {}, b: { priority: 10 }, c: { priority: 20 }, d: { priority: 200 } });
-    const seen = collect(all.b?.member as never);
+    const all = await stage.members({
+      a: {},
+      b: { priority: 10 },
+      c: { priority: 20 },
+      d: { priority: 200 },
+    });
+    const seen = collect(all.b.member);
     await stage.advance(restMs);
     expect(stage.line.slice(0, 2)).toEqual(["a", "d"]);
     expect(stage.line.toSorted()).toEqual(["a", "b", "c", "d"]);
-    expect(all.a?.member.role).toBe("leader");
+    expect(all.a.member.role).toBe("leader");
     expect(seen.map(({ cause }) => cause)).toContain("handover");
     // And then nobody moves any more.
     const { line } = stage;
     await stage.advance(60_000);
     expect(stage.line).toEqual(line);
-    await stage.until(all.a?.member.leave() as Promise<void>);
-    expect(all.d?.member.role).toBe("leader");
+    await stage.until(all.a.member.leave());
+    expect(all.d.member.role).toBe("leader");
     await stage.end(all);
   });
 
@@ -65,11 +70,15 @@ describe("before the lead can pass to a lower priority", () => {
 
   test("but hands over, with switchBackAfterMs, to a higher one that has stood for so long", async () => {
     const stage = new Stage();
-    const all = await stage.members({ a: { priority: 1, switchBackAfterMs: 30_000 }, b: { priority: 1 }, c: {} });
+    const all = await stage.members({
+      a: { priority: 1, switchBackAfterMs: 30_000 },
+      b: { priority: 1 },
+      c: {},
+    });
     await stage.advance(29_000);
-    expect(all.a?.member.role).toBe("leader");
+    expect(all.a.member.role).toBe("leader");
     await stage.advance(5_000);
-    expect([all.c?.member.role, stage.line[0]]).toEqual(["leader", "c"]);
+    expect([all.c.member.role, stage.line[0]]).toEqual(["leader", "c"]);
     await stage.advance(restMs);
     expect(stage.line.toSorted()).toEqual(["a", "b", "c"]);
     await stage.end(all);
@@ -81,10 +90,10 @@ describe("before the lead can pass to a lower priority", () => {
     await stage.pause();
     const rest = await stage.members({ b: {} });
     await stage.advance(60_000);
-    expect(all.a?.member.role).toBe("leader");
+    expect(all.a.member.role).toBe("leader");
     await stage.resume();
     await stage.advance(5_000);
-    expect(rest.b?.member.role).toBe("leader");
+    expect(rest.b.member.role).toBe("leader");
     await stage.end({ ...all, ...rest });
   });
 
@@ -101,18 +110,18 @@ describe("a witness", () => {
   test("shows its details and the leader, has no key, and never leads", async () => {
     const stage = new Stage();
     const all = await stage.members({ w: { candidate: false, zone: "dc3" } });
-    const witness = all.w?.member;
-    expect([witness?.role, witness?.phase, witness?.leader, stage.line]).toEqual([
+    const witness = all.w.member;
+    expect([witness.role, witness.phase, witness.leader, stage.line]).toEqual([
       "standby",
       "outside",
       undefined,
       [],
     ]);
     const rest = await stage.members({ a: {} });
-    expect([witness?.leader?.id, witness?.line.map(({ id }) => id)]).toEqual(["a", ["a"]]);
-    await stage.until(rest.a?.member.leave() as Promise<void>);
+    expect([witness.leader?.id, witness.line.map(({ id }) => id)]).toEqual(["a", ["a"]]);
+    await stage.until(rest.a.member.leave());
     await stage.advance(60_000);
-    expect([witness?.role, stage.line, stage.leases.length]).toEqual(["standby", [], 1]);
+    expect([witness.role, stage.line, stage.leases.length]).toEqual(["standby", [], 1]);
     expect(stage.keys).toHaveLength(1);
     // Its lease may be lost, and it is there again.
     stage.store.leaseRevoke({ ID: stage.leases[0] ?? 0n });
@@ -125,7 +134,7 @@ describe("a witness", () => {
   test("can have the leader hand over", async () => {
     const stage = new Stage();
     const all = await stage.members({ a: {}, b: {}, w: { candidate: false } });
-    const done = await stage.until(all.w?.member.handover() as Promise<unknown>);
+    const done = await stage.until(all.w.member.handover());
     expect(done).toMatchObject({ from: { id: "a" }, to: { id: "b" } });
     await stage.end(all);
   });

@@ -9,12 +9,12 @@ export class Stage extends World {
   readonly outside: Etcd = this.network().client();
 
   /** Members that join one after the other, so the first of them leads. */
-  async members(
-    all: Readonly<Record<string, Partial<MemberSettings>>>,
-  ): Promise<Readonly<Record<string, Standing>>> {
-    const standing: Record<string, Standing> = {};
-    for (const [id, settings] of Object.entries(all)) standing[id] = await this.join(id, settings);
-    return standing;
+  async members<Id extends string>(
+    all: Readonly<Record<Id, Partial<MemberSettings>>>,
+  ): Promise<Readonly<Record<Id, Standing>>> {
+    const standing: Partial<Record<Id, Standing>> = {};
+    for (const id of Object.keys(all) as Id[]) standing[id] = await this.join(id, all[id]);
+    return standing as Record<Id, Standing>;
   }
 
   /** A candidate of a Go program or of etcdctl: a key on a lease, without details. */
