@@ -12,6 +12,7 @@
  * - `TERM_ENDED`: the spell of leadership is over; `endCause` says why.
  * - `NOT_LEADER`: the operation is the leader's alone, and this candidate is not the leader.
  * - `LOCKED`: somebody else holds the mutex.
+ * - `REFUSED`: a change of leader, or a pause, was asked for and is not possible now; the message says why.
  * - `TIMEOUT`: the time given by the caller has passed.
  * - `CLOSED`: the object was closed before or during the call.
  */
@@ -27,6 +28,7 @@ export const errorCodes = [
   "TERM_ENDED",
   "NOT_LEADER",
   "LOCKED",
+  "REFUSED",
   "TIMEOUT",
   "CLOSED",
 ] as const;

@@ -4,7 +4,7 @@ import { type Command, commonFlags, etcdFlags } from "./command.ts";
 import { commandHelp, generalHelp } from "./help.ts";
 import { loggerFor } from "./log-output.ts";
 import { oneLine } from "./one-line.ts";
-import { Output } from "./output.ts";
+import { Output, printable } from "./output.ts";
 import { logSettingsOf } from "./settings.ts";
 import { Stop, Stopped } from "./stop.ts";
 import { nearest } from "./suggestion.ts";
@@ -13,6 +13,7 @@ import { UsageError } from "./usage-error.ts";
 /** Loaded when asked for: help and wrong usage must not wait for a gRPC library. */
 const commands: readonly {
   readonly name: string;
+  readonly alias?: string;
   readonly summary: string;
   load(): Promise<Command>;
 }[] = [
@@ -37,6 +38,22 @@ const commands: readonly {
     load: async () => (await import("./gateway.ts")).gateway,
   },
   {
+    name: "handover",
+    alias: "switchover",
+    summary: "has the leader hand over, to the next in line or to somebody named",
+    load: async () => (await import("./handover.ts")).handover,
+  },
+  {
+    name: "pause",
+    summary: "holds the leader still, for maintenance",
+    load: async () => (await import("./pause.ts")).pause,
+  },
+  {
+    name: "resume",
+    summary: "ends a pause",
+    load: async () => (await import("./pause.ts")).resume,
+  },
+  {
     name: "run",
     summary: "puts a program under an election: it runs where this member leads",
     load: async () => (await import("./run-program.ts")).runProgram,
@@ -59,7 +76,7 @@ export async function run(argv: readonly string[], env: NodeJS.ProcessEnv): Prom
   let title = "succession";
   const fail = (error: unknown): number => {
     if (stop.requested && !(error instanceof UsageError)) return 0;
-    output.say(`${title}: ${oneLine(error)}`);
+    output.say(`${title}: ${printable(oneLine(error))}`);
     return error instanceof UsageError ? 2 : 1;
   };
   process.on("uncaughtException", (error) => {
@@ -121,7 +138,7 @@ async function dispatch(
 }
 
 function commandNamed(name: string): (typeof commands)[number] {
-  const found = commands.find((command) => command.name === name);
+  const found = commands.find((command) => command.name === name || command.alias === name);
   if (found !== undefined) return found;
   const like = nearest(name, ["help", ...commands.map((command) => command.name)]);
   const hint = like === undefined ? "succession help lists the commands" : `did you mean ${like}?`;

@@ -24,6 +24,10 @@ const argumentOf: Readonly<Record<string, string>> = {
   drainMs: "--drain-ms",
   connectMs: "--connect-ms",
   silentMs: "--silent-ms",
+  reason: "--reason",
+  forMs: "--for",
+  by: "--by",
+  to: "--to",
 };
 
 /**
@@ -37,6 +41,13 @@ export function asUsage<T>(task: () => T, sources: Readonly<Record<string, strin
     if (!(error instanceof SuccessionError) || error.code !== "BAD_OPTION") throw error;
     throw new UsageError(renamed(error.message, { ...argumentOf, ...sources }), { cause: error });
   }
+}
+
+/** The same for a rejection: what the library says of an option, by the name of the flag. */
+export function asWrongUsage(error: unknown): never {
+  return asUsage(() => {
+    throw error;
+  });
 }
 
 function renamed(message: string, names: Readonly<Record<string, string>>): string {

@@ -2,7 +2,7 @@ import { type Cause, EndedError } from "../errors.ts";
 import { toText } from "../etcd/bytes.ts";
 import type { CallOptions, Etcd } from "../etcd/etcd.ts";
 import { type KeyValue, KV } from "../etcd/gen/etcd_pb.ts";
-import { created, kvsOf, putOp } from "../etcd/ops.ts";
+import { type Compare, created, kvsOf, type Op, putOp } from "../etcd/ops.ts";
 import { backoffMs, onAbort, sleep } from "../waiting.ts";
 import { provenUntil } from "./deadline.ts";
 import { Line, type OwnCandidate } from "./line.ts";
@@ -55,6 +55,7 @@ export class Candidacy implements OwnCandidate {
   #position: number;
   #started = false;
   #endCause: Cause | undefined;
+  #successor: Compare | undefined;
   #releasing: Promise<void> | undefined;
   #released = false;
   #givingUp = false;
@@ -307,6 +308,18 @@ export class Candidacy implements OwnCandidate {
     this.#ended.abort(reason);
   }
 
+  /** Ends the candidacy for another candidate, who must stand when the key is deleted, or it is deleted for the next. */
+  endFor(successor: Pick<OwnCandidate, "key" | "token">, cause: Cause): void {
+    if (this.#endCause !== undefined) return;
+    this.#successor = created(successor.key, successor.token);
+    this.end(cause);
+  }
+
+  /** The release mark of a key that never led, where this candidate leaves marks at all. */
+  markOf(token: bigint): Op | undefined {
+    return this.#takeover?.mark(token);
+  }
+
   /** The work of the term has stopped, or there was none: from now on a blocked main thread does no harm. */
   workEnded(): void {
     this.#acting.value = false;
@@ -374,7 +387,8 @@ export class Candidacy implements OwnCandidate {
 
   async #delete(options: CallOptions): Promise<void> {
     const limits = { ...options, ...this.session.attemptLimits };
-    await deleteKey(this.#etcd, this.key, this.token, limits, this.#takeover?.mark(this.token));
+    const parting = { mark: this.markOf(this.token), successor: this.#successor };
+    await deleteKey(this.#etcd, this.key, this.token, limits, parting);
     this.#released = true;
     this.#place.deleted(this.token);
   }

@@ -7,6 +7,14 @@ const maxValueBytes = 4_096;
 /** Where nothing of an election may be: everything under a name that begins with the election's is a candidate. */
 const metaRoot = "_succession";
 
+/** Where everything about elections is kept that is not a candidate, unless a tenant has a place of its own. */
+export const defaultMetaPrefix: string = `${metaRoot}/v1/`;
+
+/** Where everything about one election is kept that is not a candidate. */
+export function metaFolder(election: string, metaPrefix: string = defaultMetaPrefix): string {
+  return `${metaPrefix}${encodeURIComponent(election)}/`;
+}
+
 /** Throws `BAD_OPTION` unless `election` can be the name of one. */
 export function checkElection(election: string, field: string = "election"): void {
   if (typeof election !== "string" || election === "")

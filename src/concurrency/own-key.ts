@@ -2,7 +2,7 @@ import type { Answer, CallOptions, Etcd } from "../etcd/etcd.ts";
 import { EtcdError, isLeaseGone } from "../etcd/failure.ts";
 import { KV, type TxnResponse } from "../etcd/gen/etcd_pb.ts";
 import { LinkedSignal } from "../etcd/linked-signal.ts";
-import { byCreation, created, deleteOp, type Op, putOp, rangeOp } from "../etcd/ops.ts";
+import { byCreation, type Compare, created, deleteOp, type Op, putOp, rangeOp } from "../etcd/ops.ts";
 import { backoffMs, sleep } from "../waiting.ts";
 import type { Place } from "./place.ts";
 import { assertAlive, type Session } from "./session.ts";
@@ -65,33 +65,57 @@ export async function whileAlive<T>(
   }
 }
 
-/**
- * Deletes a key, guarded by its create revision, so that a late request cannot hit a newer one. With a mark, that is put
- * in the same transaction, unless etcd does not take it: the key must go all the same.
- */
+/** What goes along with the deletion of a key. */
+export interface Parting {
+  /** Put in the same transaction, unless etcd does not take it: the key must go all the same. */
+  readonly mark?: Op | undefined;
+  /** Holds while the candidate stands for whom the key is given up. Where it has gone, the key goes alone. */
+  readonly successor?: Compare | undefined;
+}
+
+/** Deletes a key, guarded by its create revision, so that a late request cannot hit a newer one. */
 export async function deleteKey(
   etcd: Etcd,
   key: string,
   token: bigint,
   options: CallOptions,
-  mark?: Op,
+  { mark, successor }: Parting = {},
 ): Promise<void> {
-  const limits = { ...options, idempotent: true };
   const compare = [created(key, token)];
+  if (successor !== undefined) {
+    if (await deleteIf(etcd, [...compare, successor], key, options, mark)) return;
+    // Or an earlier try has done it, and its answer was lost: then there is nothing left to delete.
+    if (await deleteIf(etcd, compare, key, options, mark)) {
+      etcd.logger.warn({ key }, "the candidate to hand over to has gone: the next in line leads");
+    }
+    return;
+  }
+  await deleteIf(etcd, compare, key, options, mark);
+}
+
+/** Resolves to whether the comparisons held. */
+async function deleteIf(
+  etcd: Etcd,
+  compare: readonly Compare[],
+  key: string,
+  options: CallOptions,
+  mark: Op | undefined,
+): Promise<boolean> {
+  const limits = { ...options, idempotent: true };
   const success = [deleteOp(key)];
   if (mark !== undefined) {
     const { timeoutMs = Number.POSITIVE_INFINITY, attemptTimeoutMs = etcd.attemptTimeoutMs } = limits;
     // A full store is told as trouble that may pass; deletions go on there, so the mark gets no more than its share.
     const briefly = { ...limits, timeoutMs: Math.min(timeoutMs / 2, attemptTimeoutMs) };
     try {
-      await etcd.call(KV.method.txn, { compare, success: [...success, mark] }, briefly);
-      return;
+      const request = { compare: [...compare], success: [...success, mark] };
+      return (await etcd.call(KV.method.txn, request, briefly)).response.succeeded;
     } catch (error) {
       if (!refusesPuts(error)) throw error;
       etcd.logger.warn({ error, key }, "etcd refuses a release mark: the successor will wait");
     }
   }
-  await etcd.call(KV.method.txn, { compare, success }, limits);
+  return (await etcd.call(KV.method.txn, { compare: [...compare], success }, limits)).response.succeeded;
 }
 
 /** Whether it is the mark that etcd does not take: there is no right to it, or no space left. */

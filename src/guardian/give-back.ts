@@ -29,5 +29,5 @@ async function deleteOwn(etcd: Etcd, charge: Charge, limits: CallOptions): Promi
   const token = BigInt(charge.token);
   // The work has stopped, as surely as work can.
   const mark = charge.marksPrefix === undefined ? undefined : releaseMark(charge.marksPrefix, token);
-  await deleteKey(etcd, charge.key, token, limits, mark);
+  await deleteKey(etcd, charge.key, token, limits, { mark });
 }

@@ -1,10 +1,11 @@
+import { metaFolder } from "../concurrency/naming.ts";
 import type { Session } from "../concurrency/session.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { EtcdError, isLeaseGone } from "../etcd/failure.ts";
+import { objectIn } from "../json.ts";
 import { backoffMs, sleep } from "../waiting.ts";
 
-/** Where everything about an election is kept that is not a candidate; see DESIGN of the wire format. */
-export const defaultMetaPrefix = "_succession/v1/";
+export { defaultMetaPrefix } from "../concurrency/naming.ts";
 
 /** What a member tells about itself, as JSON, beside its key. Unknown fields are ignored, missing ones tolerated. */
 export interface MemberDetails {
@@ -13,6 +14,10 @@ export interface MemberDetails {
   readonly address?: string;
   /** The data centre or availability zone. */
   readonly zone?: string;
+  /** How much this member is to be preferred, 0 to 255; 100 where nothing is said. */
+  readonly priority?: number;
+  /** `false` for a witness, which stands in no line. */
+  readonly candidate?: boolean;
   /** The version of this package. */
   readonly version?: string;
   /** When the member came up, as an ISO date. */
@@ -22,13 +27,13 @@ export interface MemberDetails {
 }
 
 /** The prefix of all details of an election's members. */
-export function detailsPrefix(election: string, metaPrefix: string = defaultMetaPrefix): string {
-  return `${metaPrefix}${encodeURIComponent(election)}/members/`;
+export function detailsPrefix(election: string, metaPrefix?: string): string {
+  return `${metaFolder(election, metaPrefix)}members/`;
 }
 
 /** The prefix of the release marks of an election. */
 export function marksPrefix(election: string, metaPrefix: string): string {
-  return `${metaPrefix}${encodeURIComponent(election)}/released/`;
+  return `${metaFolder(election, metaPrefix)}released/`;
 }
 
 /** The key of one member's details, by the lease that its candidate's key hangs on. */
@@ -38,12 +43,7 @@ export function detailsKey(election: string, leaseId: bigint, metaPrefix?: strin
 
 /** Reads details; what is not a JSON object counts as none. */
 export function parseDetails(json: string): Partial<MemberDetails> {
-  try {
-    const value: unknown = JSON.parse(json);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? value : {};
-  } catch {
-    return {};
-  }
+  return objectIn(json);
 }
 
 /**

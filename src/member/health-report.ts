@@ -5,6 +5,8 @@ import type { HealthCandidate, HealthReport } from "../health/report.ts";
 import { version } from "../version.ts";
 import type { MemberChange } from "./changes.ts";
 
+const unconfirmed = "etcd has not confirmed the line in time";
+
 /** Ends that are kept for people to look at. */
 const mostCauses = 10;
 
@@ -33,6 +35,10 @@ export interface Reported {
   readonly candidates: readonly Candidate[];
   readonly ttlMs: number;
   readonly ends: Ends;
+  /** Whether the member takes no key. */
+  readonly witness: boolean;
+  /** Why the service is not well. */
+  readonly unfit: string | undefined;
 }
 
 /** How a member is, with the time for which that is proven. */
@@ -47,7 +53,7 @@ export function healthReport(of: Reported): HealthReport {
     role,
     well: trouble === undefined,
     reason: trouble,
-    provenForMs: role === "leader" ? termRemainingMs : Math.min(leaseRemainingMs, trustedForMs(of)),
+    provenForMs: provenForMs(of, termRemainingMs, leaseRemainingMs),
     status: {
       ...{ election, id, role, phase, leaving, ttlMs, termRemainingMs, leaseRemainingMs },
       position: position ?? null,
@@ -62,16 +68,23 @@ export function healthReport(of: Reported): HealthReport {
   };
 }
 
+function provenForMs(of: Reported, termRemainingMs: number, leaseRemainingMs: number): number {
+  if (of.state.role === "leader") return termRemainingMs;
+  return of.witness ? trustedForMs(of) : Math.min(leaseRemainingMs, trustedForMs(of));
+}
+
 /** Why the member is not in working order. */
 function troubleOf(of: Reported, leaseRemainingMs: number): string | undefined {
   const { phase, role, cause } = of.state;
   const why = cause === undefined ? "" : `: ${cause}`;
   if (of.leaving) return "leaving the election";
+  if (of.unfit !== undefined) return `unhealthy: ${of.unfit}`;
   if (phase === "demoting") return `stepping down${why}`;
+  if (of.witness) return trustedForMs(of) > 0 ? undefined : unconfirmed;
   if (phase === "outside") return `not in the line of succession${why}`;
   if (role === "leader") return undefined;
   if (leaseRemainingMs <= 0) return "the lease was not renewed in time";
-  if (trustedForMs(of) <= 0) return "etcd has not confirmed the line in time";
+  if (trustedForMs(of) <= 0) return unconfirmed;
   return undefined;
 }
 

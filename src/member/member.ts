@@ -4,10 +4,12 @@ import { type Candidate, Line } from "../concurrency/line.ts";
 import type { Term } from "../concurrency/term.ts";
 import { type Cause, closedError, SuccessionError } from "../errors.ts";
 import { Etcd } from "../etcd/etcd.ts";
+import { Checkup } from "../health/checkup.ts";
 import { HealthServer } from "../health/health-server.ts";
 import type { CheckedHealth } from "../health/options.ts";
 import type { HealthReport } from "../health/report.ts";
 import { guarded, type Logger } from "../log.ts";
+import { type Handover, type HandoverOptions, handover } from "../steering/handover.ts";
 import { onAbort, unlessAborted } from "../waiting.ts";
 import { Changes, type MemberChange, type Role } from "./changes.ts";
 import type { Companion, Surroundings } from "./companion.ts";
@@ -17,6 +19,7 @@ import { type CheckedSettings, checkSettings, checkTimeoutMs, type MemberOptions
 import { next, outside, type Phase, type PhaseEvent, type PhaseName } from "./phase.ts";
 import { Returns } from "./returns.ts";
 import { Rounds } from "./rounds.ts";
+import { Steering } from "./steering.ts";
 
 export type { MemberChange, Role } from "./changes.ts";
 
@@ -51,6 +54,10 @@ export class Member implements AsyncDisposable {
   #left: Promise<void> | undefined;
   #health: HealthServer | undefined;
   #openingHealth: Promise<void> | undefined;
+  readonly #steering: Steering;
+  #checkup: Checkup | undefined;
+  /** Those who wait for the service to be well. */
+  #onFit: () => void = () => {};
 
   private constructor(etcd: Etcd, settings: CheckedSettings, options: MemberOptions) {
     const { id, election } = settings;
@@ -69,9 +76,20 @@ export class Member implements AsyncDisposable {
       guarding: this.#guarding,
       left: this.#leaving.signal,
       companions: this.#companions,
+      fit: (signal) => this.#fit(signal),
       on: (event) => this.#on(event),
     });
-    this.#forgets.push(this.#line.subscribe(() => this.#tell()));
+    this.#steering = new Steering({
+      ...{ etcd, settings, logger: this.#logger, line: this.#line },
+      candidacy: () => this.#rounds.candidacy,
+      trouble: () => this.#checkup?.trouble,
+    });
+    this.#forgets.push(
+      this.#line.subscribe(() => {
+        this.#tell();
+        this.#steering.changed();
+      }),
+    );
     this.#forgets.push(onAbort(etcd.closedSignal, () => void this.leave()));
     this.#tellLater();
   }
@@ -170,6 +188,17 @@ export class Member implements AsyncDisposable {
   }
 
   /**
+   * Has the leader, which may be this member, hand over to the candidate with the id or key `to`, else to the next in
+   * line. Resolves when another one leads; what is refused rejects with `REFUSED`: see `handover`. `lead` may call this
+   * and must not wait for it.
+   */
+  async handover(options: Omit<HandoverOptions, "metaPrefix"> = {}): Promise<Handover> {
+    if (this.#left !== undefined) throw closedError("the member");
+    const { metaPrefix } = this.#settings;
+    return await handover(this.#etcd, this.election, { by: this.id, ...options, metaPrefix });
+  }
+
+  /**
    * Leaves the election: the term ends, the work stops, the key is deleted, the lease revoked. Resolves within
    * `timeoutMs` (default: the time for the work to stop and 2 s more); what etcd has not confirmed by then ends with the
    * lease. Leaving twice is leaving once. `lead` may call this and must not wait for it.
@@ -195,6 +224,11 @@ export class Member implements AsyncDisposable {
       await this.#openingHealth;
       this.#leaving.signal.throwIfAborted();
     }
+    const { checkup } = this.#settings;
+    if (checkup !== undefined) {
+      const { clock } = this.#etcd;
+      this.#checkup = new Checkup(checkup, { clock, onChanged: (trouble) => this.#healthChanged(trouble) });
+    }
     await new Promise<void>((resolve, reject) => {
       this.#onJoined = resolve;
       // Ending without a key, the member has left.
@@ -210,8 +244,26 @@ export class Member implements AsyncDisposable {
     });
   }
 
+  #healthChanged(trouble: string | undefined): void {
+    if (trouble === undefined) this.#logger.info({}, "the service is healthy again");
+    else this.#logger.warn({ reason: trouble }, "the service is unhealthy");
+    if (trouble === undefined) this.#onFit();
+    this.#steering.changed();
+  }
+
+  /** Resolves when the service is not known to be unwell; rejects when the signal aborts. */
+  async #fit(signal: AbortSignal): Promise<void> {
+    if (this.#checkup?.trouble === undefined) return;
+    const fit = new Promise<void>((resolve) => {
+      this.#onFit = resolve;
+    });
+    await unlessAborted(fit, signal);
+  }
+
   async #leave(timeoutMs: number): Promise<void> {
     const { clock, closedSignal } = this.#etcd;
+    this.#steering.stop();
+    this.#checkup?.stop();
     this.#leaving.abort(closedSignal.aborted ? closedSignal.reason : closedError("the member"));
     for (const companion of this.#companions) companion.leaving();
     this.#rounds.candidacy?.end(closedSignal.aborted ? "closed" : "resigned");
@@ -246,7 +298,8 @@ export class Member implements AsyncDisposable {
   #on(event: PhaseEvent): void {
     const before = this.#phase;
     this.#phase = next(before, event);
-    if (event.on === "joined") {
+    this.#steering.changed();
+    if (event.on === "joined" || event.on === "witnessing") {
       this.#cause = undefined;
       this.#onJoined();
     }
@@ -269,6 +322,7 @@ export class Member implements AsyncDisposable {
     return healthReport({
       ...{ election: this.election, id: this.id, ends: this.#ends, now: this.#etcd.clock.now() },
       ...{ state: this.#state(), leaving: this.#left !== undefined, candidacy: this.#rounds.candidacy },
+      ...{ witness: !this.#settings.candidate, unfit: this.#checkup?.trouble },
       ...{ line: this.#line, candidates: this.line, ttlMs: this.#settings.ttlSeconds * 1_000 },
     });
   }

@@ -5,9 +5,17 @@ import { checkTakeoverDelayMs, leastTakeoverDelayMs, type TakeoverOptions } from
 import type { Term } from "../concurrency/term.ts";
 import { badOption } from "../errors.ts";
 import { Etcd, type EtcdOptions } from "../etcd/etcd.ts";
+import {
+  type CheckedCheckup,
+  type CheckupOptions,
+  checkCheckup,
+  checkupFields,
+  type HealthProbe,
+} from "../health/checkup.ts";
 import { type CheckedHealth, checkHealth, type HealthOptions } from "../health/options.ts";
 import type { Logger } from "../log.ts";
-import { defaultMetaPrefix, marksPrefix } from "./details.ts";
+import { defaultPriority } from "../steering/survey.ts";
+import { defaultMetaPrefix, type MemberDetails, marksPrefix } from "./details.ts";
 
 /** How a member reaches etcd: by a client of its own, or by one that it does not own. */
 export type MemberConnection =
@@ -28,6 +36,22 @@ export interface MemberSettings {
   readonly address?: string;
   /** Its data centre. */
   readonly zone?: string;
+  /**
+   * How much this member is to be preferred as leader: a whole number from 0 to 255. The first in waiting makes room for a
+   * higher one behind it; equals keep their places. A leader is replaced by a higher one only with `switchBackAfterMs`.
+   * @defaultValue 100
+   */
+  readonly priority?: number;
+  /**
+   * Milliseconds after which this member, while it leads, hands over to a candidate of higher priority that has stood in
+   * line for so long. @defaultValue never
+   */
+  readonly switchBackAfterMs?: number;
+  /**
+   * `false` for a witness: it takes no key and never leads, observes, and shows its details. Its role is standby, its
+   * phase outside. @defaultValue true
+   */
+  readonly candidate?: boolean;
   /** Runs when elected, before the role says leader: nobody leads meanwhile. Throwing gives the lead up (`failed`). */
   readonly prepare?: (term: Term) => unknown;
   /**
@@ -79,8 +103,12 @@ export interface MemberSettings {
    * the process exits in any case. @defaultValue "report"
    */
   readonly onOverrun?: "exit" | "report";
-  /** Answers health checks over HTTP: `/leader`, `/standby`, `/health`, `/live`, `/status`. @defaultValue none */
-  readonly health?: HealthOptions;
+  /**
+   * With a `port`: answers health checks over HTTP, `/leader`, `/standby`, `/health`, `/live`, `/status`. With a `check`, or
+   * as a function: whether the service is well. An unhealthy standby leaves the line until it is well again; an
+   * unhealthy leader hands over if somebody stands by, and leads on if not. @defaultValue none
+   */
+  readonly health?: HealthOptions | HealthProbe | (CheckupOptions & Partial<HealthOptions>);
   /** Where the member's details are kept. @defaultValue "_succession/v1/" */
   readonly metaPrefix?: string;
   /** pino's shape. @defaultValue the logger of `etcd`, else silent */
@@ -109,8 +137,12 @@ export interface CheckedSettings {
   readonly onLost: "rejoin" | "exit";
   readonly onOverrun: "exit" | "report";
   readonly health: CheckedHealth | undefined;
+  readonly checkup: CheckedCheckup | undefined;
+  readonly priority: number;
+  readonly switchBackAfterMs: number | undefined;
+  readonly candidate: boolean;
   readonly metaPrefix: string;
-  readonly details: { readonly address?: string; readonly zone?: string };
+  readonly details: Pick<MemberDetails, "address" | "zone" | "priority" | "candidate">;
   readonly prepare: ((term: Term) => unknown) | undefined;
   readonly lead: ((term: Term) => unknown) | undefined;
 }
@@ -128,6 +160,7 @@ const knownFields: Readonly<Record<keyof MemberSettings | keyof EtcdOptions | "e
     signal: true,
   },
   ...{ timeoutMs: true, etcd: true, endpoints: true, tls: true, user: true, password: true },
+  ...{ priority: true, switchBackAfterMs: true, candidate: true },
   ...{ worker: true, hangAfterMs: true, onHang: true, guardian: true, health: true },
   ...{ attemptTimeoutMs: true, clock: true, connect: true },
 };
@@ -162,6 +195,7 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
   }
   checkTakeoverDelayMs(takeoverDelayMs, ttlSeconds);
   checkGuardian(options);
+  const steering = steeringSettings(options);
   const hang = hangSettings(options);
   if (timeoutMs !== undefined) checkTimeoutMs(timeoutMs);
   checkChoice("onLost", onLost, ["rejoin", "exit"]);
@@ -185,7 +219,8 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
   return {
     ...{ election, id, value, ttlSeconds, hang, onLost, onOverrun, metaPrefix, prepare, lead },
     guardian: options.guardian === true,
-    health: options.health === undefined ? undefined : checkHealth(options.health),
+    ...steering,
+    ...healthSettings(options.health),
     stopTimeoutMs: (ttlMs) => Math.min(stopTimeoutMs ?? ttlMs / 10, ttlMs / 2),
     takeover: (ttlMs) => {
       if (takeoverDelayMs === 0) return undefined;
@@ -193,8 +228,40 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
       const delayMs = Math.max(takeoverDelayMs, leastTakeoverDelayMs(ttlMs));
       return { delayMs, marksPrefix: marksPrefix(election, metaPrefix) };
     },
-    details: { ...(address === undefined ? {} : { address }), ...(zone === undefined ? {} : { zone }) },
+    details: {
+      ...(address === undefined ? {} : { address }),
+      ...(zone === undefined ? {} : { zone }),
+      ...(options.priority === undefined ? {} : { priority: steering.priority }),
+      ...(steering.candidate ? {} : { candidate: false }),
+    },
   };
+}
+
+function steeringSettings(
+  options: MemberSettings,
+): Pick<CheckedSettings, "priority" | "switchBackAfterMs" | "candidate"> {
+  const { priority = defaultPriority, switchBackAfterMs, candidate = true } = options;
+  if (!Number.isInteger(priority) || priority < 0 || priority > 255) {
+    throw badOption("priority", "a whole number from 0 to 255", priority);
+  }
+  if (switchBackAfterMs !== undefined && !isNumber(switchBackAfterMs, 2 ** 31)) {
+    throw badOption("switchBackAfterMs", "a number of milliseconds, 0 to 2147483648", switchBackAfterMs);
+  }
+  if (typeof candidate !== "boolean") throw badOption("candidate", "true or false", candidate);
+  return { priority, switchBackAfterMs, candidate };
+}
+
+/** The endpoints and the check, of which each may be alone. */
+function healthSettings(health: MemberSettings["health"]): Pick<CheckedSettings, "health" | "checkup"> {
+  if (health === undefined) return { health: undefined, checkup: undefined };
+  if (typeof health === "function") return { health: undefined, checkup: checkCheckup({ check: health }) };
+  const fields = Object.entries(health ?? {});
+  const isCheckup = ([field]: [string, unknown]): boolean => checkupFields.some((each) => each === field);
+  if (!fields.some(isCheckup)) return { health: checkHealth(health as HealthOptions), checkup: undefined };
+  const checkup = checkCheckup(Object.fromEntries(fields.filter(isCheckup)) as unknown as CheckupOptions);
+  const rest = fields.filter((field) => !isCheckup(field));
+  if (rest.length === 0) return { health: undefined, checkup };
+  return { health: checkHealth(Object.fromEntries(rest) as unknown as HealthOptions), checkup };
 }
 
 function hangSettings(options: MemberSettings): CheckedSettings["hang"] {

@@ -10,7 +10,7 @@ import type { Cause } from "../errors.ts";
  *    +-----------------released-------------- demoting <-------------+
  *
  * From `joined` on the member has a key, which it claims until `lost` and then gives back, in an outage long after
- * `released`. Its work runs from `elected` to `released`.
+ * `released`. Its work runs from `elected` to `released`. A witness is outside all its life.
  */
 export type Phase =
   | { readonly at: "outside" }
@@ -20,6 +20,8 @@ export type Phase =
   | { readonly at: "demoting"; readonly token: bigint; readonly cause: Cause };
 
 export type PhaseEvent =
+  /** A witness has its lease; it stays outside. */
+  | { readonly on: "witnessing" }
   /** The key exists, with so many candidates before it. */
   | { readonly on: "joined"; readonly position: number }
   | { readonly on: "moved"; readonly position: number }
@@ -42,6 +44,8 @@ export const outside: Phase = { at: "outside" };
 /** The phase after `event`; the very same object when the event does not apply. */
 export function next(phase: Phase, event: PhaseEvent): Phase {
   switch (event.on) {
+    case "witnessing":
+      return phase;
     case "joined":
       return phase.at === "outside" ? { at: "waiting", position: event.position } : phase;
     case "moved":

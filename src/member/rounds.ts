@@ -3,7 +3,9 @@ import type { Line } from "../concurrency/line.ts";
 import { Session } from "../concurrency/session.ts";
 import { type Cause, type ErrorCode, SuccessionError } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
+import { LinkedSignal } from "../etcd/linked-signal.ts";
 import type { Logger } from "../log.ts";
+import { passedKey } from "../steering/names.ts";
 import { version } from "../version.ts";
 import { backoffMs, onAbort, sleep, unlessAborted } from "../waiting.ts";
 import { memberAddress } from "./address.ts";
@@ -46,6 +48,8 @@ const longestPauseMs = 30_000;
 const settledMs = 10_000;
 /** A lease being granted while the member leaves gets so long to come, for nobody but us can give it back. */
 const graceMs = 500;
+/** Whether it was passed over, a member asks for so long before it takes that for a loss. */
+const passedMs = 1_000;
 /** How long `onLost: "exit"` waits for etcd to take the key and lease back. */
 const exitPatienceMs = 1_000;
 
@@ -60,6 +64,8 @@ export interface RoundsOptions {
   readonly left: AbortSignal;
   /** They stop with each term, as the work does. */
   readonly companions: ReadonlySet<Companion>;
+  /** Resolves when the service is well; nobody stands before that. Rejects when the signal aborts. */
+  readonly fit: (signal: AbortSignal) => Promise<void>;
   /** Told in the turn in which it happens. */
   readonly on: (event: PhaseEvent) => void;
 }
@@ -93,13 +99,14 @@ export class Rounds {
       const startedAt = clock.now();
       let cause: Cause | undefined;
       try {
+        await this.#options.fit(left);
         await unlessAborted(line.sync(), left);
         const { leader, candidates } = line;
         logger.info(
           { leader: leader?.id, candidates: candidates.length },
           leader === undefined ? "about to stand: nobody leads" : "about to stand behind the leader",
         );
-        cause = await this.#stand();
+        cause = this.#options.settings.candidate ? await this.#stand() : await this.#witness();
       } catch (refusal) {
         if (left.aborted) return;
         const error = namingTheRight(refusal, this.#options.settings.election);
@@ -118,6 +125,22 @@ export class Rounds {
     return cause === "finished" || cause === "failed"
       ? backoffMs(etcd.clock, failures, firstPauseMs, longestPauseMs)
       : backoffMs(etcd.clock, failures, 50, settings.ttlSeconds * 200);
+  }
+
+  /** Holds a lease for the details, and takes no key; until the lease is lost or the member leaves. */
+  async #witness(): Promise<undefined> {
+    const { returns, left, on } = this.#options;
+    const held = await this.#open();
+    this.#hasJoined = true;
+    on({ on: "witnessing" });
+    void this.#putDetails(held);
+    const over = new LinkedSignal(left, held.signal);
+    await new Promise<void>((resolve) => {
+      onAbort(over.signal, resolve);
+    });
+    over.release();
+    await unlessAborted(returns.give(held), held.signal).catch(() => {});
+    return undefined;
   }
 
   /** One round. Resolves to why its candidacy ended. */
@@ -198,7 +221,20 @@ export class Rounds {
     candidacy.workEnded();
     // etcd keeps no order between two requests of one client: sent right behind it, the deletion may come first.
     await marked;
-    return cause;
+    return cause === "key-gone" && (await this.#wasPassed(candidacy)) ? "handover" : cause;
+  }
+
+  /** Whether a leader's handover deleted the key of one that waits: no loss to exit for. Never rejects. */
+  async #wasPassed({ session, term }: Candidacy): Promise<boolean> {
+    const { etcd, settings } = this.#options;
+    if (term !== undefined || settings.onLost !== "exit") return false;
+    const key = passedKey(settings.election, session.leaseId, settings.metaPrefix);
+    try {
+      return (await etcd.range(key, { timeoutMs: passedMs, countOnly: true })).count > 0n;
+    } catch (error) {
+      etcd.logger.debug({ error, key }, "cannot read why a key has gone");
+      return false;
+    }
   }
 
   /**
