@@ -4,7 +4,6 @@ import type { Clock } from "../clock.ts";
 import { checkAnswer, type HealthAnswer, liveAnswer, type NoReport, statusAnswer } from "../health/answer.ts";
 import { checkHealth, type HealthCheck } from "../health/options.ts";
 import type { HealthReport } from "../health/report.ts";
-import { onAbort } from "../waiting.ts";
 import { ApiAccess, type Refusal } from "./api-access.ts";
 import { EventStream } from "./api-events.ts";
 import { listenOnSocket } from "./api-socket.ts";
@@ -75,9 +74,9 @@ export class ApiServer {
   readonly #source: ApiSource;
   /** Over TCP. */
   readonly #access: ApiAccess | undefined;
-  readonly #closing = new AbortController();
   readonly #streams: Set<EventStream> = new Set();
-  #waiting = 0;
+  readonly #waiting: Set<AbortController> = new Set();
+  #closing = false;
   /** As a client needs it: the path of the socket, or a URL. */
   readonly address: string;
 
@@ -110,7 +109,8 @@ export class ApiServer {
   /** Ends what waits and listens, and goes away in bounded time. */
   async close(): Promise<void> {
     const { clock } = this.#source;
-    this.#closing.abort();
+    this.#closing = true;
+    for (const gone of this.#waiting) gone.abort();
     for (const stream of this.#streams) stream.end();
     const cancel = clock.at(clock.now() + closeMs, () => this.#server.closeAllConnections());
     await new Promise<void>((resolve) => {
@@ -175,14 +175,13 @@ export class ApiServer {
       return { status: 400, body: { reason: "role must be leader or standby" } };
     if (!(seconds <= longestWaitSeconds))
       return { status: 400, body: { reason: `timeout must be from 0 to ${longestWaitSeconds} seconds` } };
-    if (this.#waiting >= mostPatient) return full;
+    if (this.#waiting.size >= mostPatient) return full;
     const gone = new AbortController();
+    if (this.#closing) gone.abort();
     response.once("close", () => gone.abort());
-    const forget = onAbort(this.#closing.signal, () => gone.abort());
-    this.#waiting++;
+    this.#waiting.add(gone);
     const reached = await role.within(clock, wanted, seconds * 1_000, gone.signal);
-    this.#waiting--;
-    forget();
+    this.#waiting.delete(gone);
     return { status: reached ? 200 : 503, body: this.#state };
   }
 
@@ -192,7 +191,7 @@ export class ApiServer {
     this.#streams.add(stream);
     response.once("close", () => this.#streams.delete(stream));
     stream.send(this.#state);
-    if (this.#closing.signal.aborted) stream.end();
+    if (this.#closing) stream.end();
     return undefined;
   }
 

@@ -1,7 +1,7 @@
-import { chmodSync, lstatSync, mkdirSync, unlinkSync } from "node:fs";
+import { chmodSync, lstatSync, mkdirSync, statSync, unlinkSync } from "node:fs";
 import { connect, type Server } from "node:net";
 import { tmpdir, userInfo } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 
 /** What Linux takes for the name of a socket, less the zero at its end. What is longer would be cut off in silence. */
 const longestPath = 107;
@@ -81,11 +81,8 @@ async function isAnswered(path: string): Promise<boolean> {
 
 function refused(path: string, error: unknown): Error {
   const { code, message } = error as NodeJS.ErrnoException;
-  const why =
-    code === "ENOENT" || code === "ENOTDIR"
-      ? "there is no such folder"
-      : code === "EACCES"
-        ? "this user may not"
-        : message;
+  // Node.js says EACCES of a folder that is not there, too.
+  const found = statSync(dirname(path), { throwIfNoEntry: false })?.isDirectory() === true;
+  const why = !found ? "there is no such folder" : code === "EACCES" ? "this user may not" : message;
   return new Error(`cannot make the socket ${path}: ${why}`, { cause: error });
 }

@@ -31,6 +31,36 @@ describe.concurrent("what cannot be run is said in one line", () => {
       /--heartbeat-fd must be .* 3 to 8/,
     ],
     [
+      "no time left for the hook",
+      ["/merc", "--on-standby", "x", "--on-standby-timeout", "5", "--", "true"],
+      2,
+      /--on-standby-timeout must be at most 4.5 seconds/,
+    ],
+    [
+      "too much grace beside the hook",
+      ["/merc", "--on-standby", "x", "--grace", "4", "--", "true"],
+      2,
+      /--grace must be from 0 to 3.5 seconds .* and 1 s for --on-standby/,
+    ],
+    [
+      "a socket with too long a name",
+      ["/merc", "--api", `/tmp/${"x".repeat(103)}`, "--", "true"],
+      2,
+      /--api: the path of a socket has 107 bytes at most/,
+    ],
+    [
+      "no place for the API",
+      ["/merc", "--api", "x", "--", "true"],
+      2,
+      /--api must be auto, a path with a \//,
+    ],
+    [
+      "a token that is none",
+      ["/merc", "--api", "0", "--api-token-file", "/dev/null", "--", "true"],
+      2,
+      /--api-token-file must hold 16 to 1024 visible ASCII characters/,
+    ],
+    [
       "a command that is not there",
       ["/merc", "--", "no-such-command"],
       127,
