@@ -49,17 +49,17 @@ test.runIf(process.platform === "linux")(
   "a member that dies by itself is reported and replaced",
   async () => {
     await using demo = succession(["demo", "--every", "60"]);
-    await demo.waitFor("dc3 stands in line", 15_000);
+    await demo.waitFor("dc3 stands in line", 60_000);
     const newest = Math.max(...descendants(demo.pid));
     process.kill(newest, "SIGKILL");
-    await demo.waitFor(/dc3 died by itself \(SIGKILL\)/, 5_000);
-    await demo.waitFor("dc3 stands in line", 15_000, { from: demo.lines.length });
+    await demo.waitFor(/dc3 died by itself \(SIGKILL\)/, 30_000);
+    await demo.waitFor("dc3 stands in line", 60_000, { from: demo.lines.length });
   },
 );
 
 describe.runIf(process.platform === "linux")("killed at any moment it leaves nothing behind", () => {
-  const complete = (demo: Child): Promise<string> => demo.waitFor("dc3 stands in line", 15_000);
-  const midFailover = (demo: Child): Promise<string> => demo.waitFor("crash: killing", 20_000);
+  const complete = (demo: Child): Promise<string> => demo.waitFor("dc3 stands in line", 60_000);
+  const midFailover = (demo: Child): Promise<string> => demo.waitFor("crash: killing", 60_000);
   const early = async (demo: Child): Promise<void> => {
     await eventually(() => expect(descendants(demo.pid)).not.toEqual([]));
   };
@@ -106,7 +106,7 @@ describe.each(realEtcds.slice(-1))("on a cluster of three etcd $version", (binar
       "--endpoints",
       endpoints,
     ]);
-    await demo.waitForError("dc3 stands in line", 20_000);
+    await demo.waitForError("dc3 stands in line", 60_000);
     // The raft leader: the worst one to lose.
     const lost = await cluster.leader();
     await lost.kill();

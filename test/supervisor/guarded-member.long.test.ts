@@ -5,8 +5,8 @@ import type { MemberOptions } from "../../src/member/options.ts";
 import { processEntry } from "../../src/supervisor/process-table.ts";
 import { ManualClock } from "../../src/testing/manual-clock.ts";
 import { onEveryStore } from "../conformance/stores.ts";
+import { GuardedService, longTtlSeconds } from "../member/guarded-service.ts";
 import { eventually } from "../support/eventually.ts";
-import { GuardedService, longTtlSeconds } from "./guarded-service.ts";
 
 const patience = { timeoutMs: 20_000 };
 
