@@ -67,17 +67,8 @@ export async function passOver(
 
 /** Accepts: from here on the leader steps down, whatever comes. Resolves to false if anything is not as it was. */
 export async function accept(change: Change, passed: readonly string[]): Promise<boolean> {
-  const { etcd, election, metaPrefix, request, limits } = change;
-  const success =
-    request === undefined
-      ? []
-      : [
-          putOp(
-            handoverKey(election, metaPrefix),
-            answeredValue(request, { at: "accepted", passed }),
-            request.leaseId,
-          ),
-        ];
+  const { etcd, request, limits } = change;
+  const success = request === undefined ? [] : [answerOp(change, request, { at: "accepted", passed })];
   const txn = { compare: conditions(change), success };
   const { response } = await etcd.call(KV.method.txn, txn, { ...limits, idempotent: true });
   return response.succeeded;
@@ -85,14 +76,21 @@ export async function accept(change: Change, passed: readonly string[]): Promise
 
 /** Answers a request, unless it was withdrawn. */
 export async function answer(
-  { etcd, election, metaPrefix, limits }: Omit<Change, "leader" | "target" | "request">,
+  of: Omit<Change, "leader" | "target" | "request">,
   request: HandoverRequest,
   said: Answer,
 ): Promise<void> {
-  const key = handoverKey(election, metaPrefix);
-  const txn = {
-    compare: [created(key, request.revision)],
-    success: [putOp(key, answeredValue(request, said), request.leaseId)],
-  };
+  const { etcd, election, metaPrefix, limits } = of;
+  const compare = [created(handoverKey(election, metaPrefix), request.revision)];
+  const txn = { compare, success: [answerOp(of, request, said)] };
   await etcd.call(KV.method.txn, txn, { ...limits, idempotent: true });
+}
+
+/** Puts the answer beside the request, on the request's lease. */
+function answerOp(
+  { election, metaPrefix }: Pick<Change, "election" | "metaPrefix">,
+  request: HandoverRequest,
+  said: Answer,
+): Op {
+  return putOp(handoverKey(election, metaPrefix), answeredValue(request, said), request.leaseId);
 }

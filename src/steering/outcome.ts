@@ -33,7 +33,7 @@ export async function outcome(
     succeeded.catch(() => {});
     answered.catch(() => {});
     let answer = await Promise.race([answered, succeeded.then(() => undefined)]);
-    if (answer === undefined) answer = await answerNow(etcd, key, asked.revision, { signal });
+    if (answer === undefined) answer = (await answerNow(etcd, key, asked.revision, { signal })).answer;
     if (answer?.at === "refused") throw refusal(answer.reason);
     return { answer, successor: await succeeded };
   } finally {
@@ -83,21 +83,21 @@ async function answerTo(
       }
     } catch (error) {
       if (!(error instanceof EtcdError) || error.code !== "COMPACTED") throw error;
-      const { kvs, header } = await etcd.range(key, { signal });
-      const answer = kvs.map(requestIn).find((each) => each.revision === revision)?.answer;
-      if (kvs.length === 0 || answer !== undefined) return answer;
-      startRevision = (header?.revision ?? 0n) + 1n;
+      const now = await answerNow(etcd, key, revision, { signal });
+      if (now.gone || now.answer !== undefined) return now.answer;
+      startRevision = now.revision + 1n;
     }
   }
 }
 
-/** The answer by a linearizable read. */
+/** The answer by a linearizable read, and the read's revision. */
 async function answerNow(
   etcd: Etcd,
   key: string,
   revision: bigint,
   options: CallOptions,
-): Promise<Answer | undefined> {
-  const { kvs } = await etcd.range(key, options);
-  return kvs.map(requestIn).find((each) => each.revision === revision)?.answer;
+): Promise<{ readonly answer: Answer | undefined; readonly gone: boolean; readonly revision: bigint }> {
+  const { kvs, header } = await etcd.range(key, options);
+  const answer = kvs.map(requestIn).find((each) => each.revision === revision)?.answer;
+  return { answer, gone: kvs.length === 0, revision: header?.revision ?? 0n };
 }
