@@ -1,5 +1,8 @@
 import { writeSync } from "node:fs";
 
+/** Where text goes; a terminal has a size. */
+type Stream = NodeJS.WritableStream & Partial<Pick<NodeJS.WriteStream, "isTTY" | "columns">>;
+
 /** What a terminal can show. */
 export interface Looks {
   /** Whether lines may be drawn over: standard output is a terminal. */
@@ -21,35 +24,38 @@ const showCursor = "\x1b[?25h";
  */
 export class Output {
   readonly #env: NodeJS.ProcessEnv;
+  readonly #stdout: Stream;
+  readonly #stderr: Stream;
   #footer: readonly string[] = [];
   #cursorHidden = false;
   /** Called when nobody reads standard output any more. */
   onBroken: () => void = () => {};
 
-  constructor(env: NodeJS.ProcessEnv) {
+  constructor(env: NodeJS.ProcessEnv, stdout: Stream = process.stdout, stderr: Stream = process.stderr) {
     this.#env = env;
-    process.stdout.on("error", () => this.onBroken());
+    this.#stdout = stdout;
+    this.#stderr = stderr;
+    stdout.on("error", () => this.onBroken());
     // Whoever closed standard error does not want to know.
-    process.stderr.on("error", () => {});
-    process.stdout.on("resize", () => this.#redraw("", this.#footer));
-    process.on("exit", () => this.#leaveTerminal());
+    stderr.on("error", () => {});
+    stdout.on("resize", () => this.#redraw("", this.#footer));
   }
 
   get looks(): Looks {
     const { NO_COLOR: noColour = "", TERM: term = "", LC_ALL, LC_CTYPE, LANG } = this.#env;
-    const live = process.stdout.isTTY === true && term !== "dumb";
+    const live = this.#stdout.isTTY === true && term !== "dumb";
     const locale = LC_ALL || LC_CTYPE || LANG || "";
     return {
       live,
       colour: live && noColour === "",
       unicode: /utf-?8/i.test(locale) || process.platform === "darwin",
-      columns: process.stdout.columns ?? 80,
+      columns: this.#stdout.columns ?? 80,
     };
   }
 
   /** A line of the result. */
   print(line: string): void {
-    if (this.#footer.length === 0) process.stdout.write(`${line}\n`);
+    if (this.#footer.length === 0) this.#stdout.write(`${line}\n`);
     else this.#redraw(`${line}${clearLine}\n`, this.#footer);
   }
 
@@ -64,7 +70,7 @@ export class Output {
   say(line: string): void {
     const footer = this.#footer;
     this.#redraw("", []);
-    process.stderr.write(`${line}\n`);
+    this.#stderr.write(`${line}\n`);
     this.#redraw("", footer);
   }
 
@@ -76,7 +82,7 @@ export class Output {
   /** Waits until what was written has been taken, but not for a reader who has stopped reading. */
   flush(timeoutMs: number = 500): Promise<void> {
     const written = Promise.all(
-      [process.stdout, process.stderr].map(
+      [this.#stdout, this.#stderr].map(
         (stream) => new Promise<void>((resolve) => stream.write("", () => resolve())),
       ),
     );
@@ -89,19 +95,20 @@ export class Output {
   /** In one write, and without clearing what is drawn over: nothing flickers. */
   #redraw(above: string, footer: readonly string[]): void {
     if (this.#footer.length === 0 && footer.length === 0) {
-      if (above !== "") process.stdout.write(above);
+      if (above !== "") this.#stdout.write(above);
       return;
     }
     const { columns } = this.looks;
     const drawn = footer.map((line) => `${cutTo(columns, line)}${clearLine}\n`).join("");
-    process.stdout.write(
+    this.#stdout.write(
       `${this.#cursorHidden ? "" : hideCursor}${up(this.#footer.length)}${above}${drawn}${clearBelow}`,
     );
     this.#cursorHidden = true;
     this.#footer = footer;
   }
 
-  #leaveTerminal(): void {
+  /** Must be called before the process ends, however it ends. */
+  leaveTerminal(): void {
     if (!this.#cursorHidden) return;
     this.#cursorHidden = false;
     try {

@@ -73,67 +73,85 @@ export async function run(argv: readonly string[], env: NodeJS.ProcessEnv): Prom
   const output = new Output(env);
   const stop = Stop.install(env);
   output.onBroken = () => stop.request();
-  let title = "succession";
-  const fail = (error: unknown): number => {
-    if (stop.requested && !(error instanceof UsageError)) return 0;
-    output.say(`${title}: ${printable(oneLine(error))}`);
-    return error instanceof UsageError ? 2 : 1;
-  };
+  process.on("exit", () => output.leaveTerminal());
+  const invocation = new Invocation(env, output, stop);
   process.on("uncaughtException", (error) => {
-    const code = fail(error);
+    const code = invocation.fail(error);
     stop.onForced();
     process.exit(code);
   });
-  let code: number;
-  try {
-    code = await dispatch(argv, env, output, stop, (name) => {
-      title = `succession ${name}`;
-    });
-  } catch (error) {
-    code = error instanceof Stopped ? 0 : fail(error);
-  }
+  const code = await invocation.execute(argv);
   await output.flush();
   process.exit(code);
 }
 
-async function dispatch(
-  argv: readonly string[],
-  env: NodeJS.ProcessEnv,
-  output: Output,
-  stop: Stop,
-  named: (command: string) => void,
-): Promise<number> {
-  const { name, rest } = splitAtCommand(argv, { ...etcdFlags, ...commonFlags });
-  if (name === undefined || (name === "help" && rest.every((each) => each.startsWith("-")))) {
-    const asked = name === "help" ? [] : argv.filter((each) => !["--help", "-h"].includes(each));
-    if (argv.includes("--version") && name === undefined) return print(output, version);
-    if (asked.length > 0) parseArguments(asked, { flags: { ...etcdFlags, version: { help: "" } } });
-    if (argv.length === 0 || asked.length > 0)
-      throw new UsageError("COMMAND is missing; succession help lists the commands");
-    return print(output, generalHelp(commands));
+/** One command line, apart from the process that it has for itself. */
+export class Invocation {
+  readonly #env: NodeJS.ProcessEnv;
+  readonly #output: Output;
+  readonly #stop: Stop;
+  #title = "succession";
+
+  constructor(env: NodeJS.ProcessEnv, output: Output, stop: Stop) {
+    this.#env = env;
+    this.#output = output;
+    this.#stop = stop;
   }
-  if (name === "help") {
-    const topic = rest.find((each) => !each.startsWith("-")) as string;
-    return print(output, commandHelp(await commandNamed(topic).load()));
-  }
-  const entry = commandNamed(name);
-  named(entry.name);
-  const command = await entry.load();
-  const end = rest.indexOf("--");
-  const flagsGiven = end < 0 ? rest : rest.slice(0, end);
-  if (flagsGiven.includes("--help") || flagsGiven.includes("-h")) return print(output, commandHelp(command));
-  if (flagsGiven.includes("--version")) return print(output, version);
-  const args: Arguments = parseArguments(rest, command);
-  const { level, format } = logSettingsOf(args, env);
-  const logger = loggerFor(output, level, format);
-  try {
-    return await command.run({ arguments: args, env, output, stop, logger });
-  } catch (error) {
-    // What is missing is best shown by how it should look.
-    if (error instanceof UsageError && /is missing$|^unexpected argument/.test(error.message)) {
-      throw new UsageError(`${error.message}; usage: succession ${command.usage.join(", or: succession ")}`);
+
+  /** Resolves to the exit code; what is wrong has been said then. */
+  async execute(argv: readonly string[]): Promise<number> {
+    try {
+      return await this.#dispatch(argv);
+    } catch (error) {
+      return error instanceof Stopped ? 0 : this.fail(error);
     }
-    throw error;
+  }
+
+  /** Says what is wrong, in one line, and gives the exit code for it. */
+  fail(error: unknown): number {
+    if (this.#stop.requested && !(error instanceof UsageError)) return 0;
+    this.#output.say(`${this.#title}: ${printable(oneLine(error))}`);
+    return error instanceof UsageError ? 2 : 1;
+  }
+
+  async #dispatch(argv: readonly string[]): Promise<number> {
+    const env = this.#env;
+    const output = this.#output;
+    const { name, rest } = splitAtCommand(argv, { ...etcdFlags, ...commonFlags });
+    if (name === undefined || (name === "help" && rest.every((each) => each.startsWith("-")))) {
+      const asked = name === "help" ? [] : argv.filter((each) => !["--help", "-h"].includes(each));
+      if (argv.includes("--version") && name === undefined) return print(output, version);
+      if (asked.length > 0) parseArguments(asked, { flags: { ...etcdFlags, version: { help: "" } } });
+      if (argv.length === 0 || asked.length > 0)
+        throw new UsageError("COMMAND is missing; succession help lists the commands");
+      return print(output, generalHelp(commands));
+    }
+    if (name === "help") {
+      const topic = rest.find((each) => !each.startsWith("-")) as string;
+      return print(output, commandHelp(await commandNamed(topic).load()));
+    }
+    const entry = commandNamed(name);
+    this.#title = `succession ${entry.name}`;
+    const command = await entry.load();
+    const end = rest.indexOf("--");
+    const flagsGiven = end < 0 ? rest : rest.slice(0, end);
+    if (flagsGiven.includes("--help") || flagsGiven.includes("-h"))
+      return print(output, commandHelp(command));
+    if (flagsGiven.includes("--version")) return print(output, version);
+    const args: Arguments = parseArguments(rest, command);
+    const { level, format } = logSettingsOf(args, env);
+    const logger = loggerFor(output, level, format);
+    try {
+      return await command.run({ arguments: args, env, output, stop: this.#stop, logger });
+    } catch (error) {
+      // What is missing is best shown by how it should look.
+      if (error instanceof UsageError && /is missing$|^unexpected argument/.test(error.message)) {
+        throw new UsageError(
+          `${error.message}; usage: succession ${command.usage.join(", or: succession ")}`,
+        );
+      }
+      throw error;
+    }
   }
 }
 

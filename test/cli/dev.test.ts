@@ -1,7 +1,7 @@
 import { connect } from "node:net";
 import { expect, test } from "vitest";
 import { Etcd } from "../../src/etcd/etcd.ts";
-import { eventWith, runSuccession, succession } from "./succession.ts";
+import { eventWith, execute, succession } from "./succession.ts";
 
 test("dev serves etcd's API, says loudly what it is not for, and ends with 0 on Ctrl-C", async () => {
   await using server = succession(["dev", "--listen", "127.0.0.1:0", "--json"]);
@@ -17,7 +17,7 @@ test("dev serves etcd's API, says loudly what it is not for, and ends with 0 on 
 test("a port in use is named in one line, with exit code 1", async () => {
   await using server = succession(["dev", "--listen", "127.0.0.1:0", "--json"]);
   const { endpoint } = await eventWith(server, { event: "listening" });
-  const { code, stderr } = await runSuccession(["dev", "--listen", endpoint]);
+  const { code, stderr } = await execute(["dev", "--listen", endpoint]);
   const [host, port] = endpoint.split(":");
   expect(code).toBe(1);
   expect(stderr).toBe(`succession dev: port ${port} of ${host} is in use; choose another with --listen`);

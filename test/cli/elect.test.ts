@@ -6,7 +6,7 @@ import { EtcdServer } from "../support/etcd-server.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { Child } from "../support/processes.ts";
-import { cleanEnv, events, eventWith, main, runSuccession, succession } from "./succession.ts";
+import { cleanEnv, events, eventWith, execute, main, succession } from "./succession.ts";
 
 interface Store {
   readonly endpoint: string;
@@ -106,7 +106,7 @@ describe.each(stores)("elect and status on %s", (_title, startStore) => {
     await eventWith(second, { event: "standby" });
 
     const status = await eventually(async () => {
-      const { code, stdout } = await runSuccession(["status", election, "--json", ...at]);
+      const { code, stdout } = await execute(["status", election, "--json", ...at]);
       expect(code).toBe(0);
       const shown = JSON.parse(stdout);
       expect(shown.line[1].since).toBeDefined();
@@ -117,14 +117,14 @@ describe.each(stores)("elect and status on %s", (_title, startStore) => {
     const { key, leaseId } = status.leader;
     expect(key).toBe(`${election}/${leaseId}`);
 
-    const all = await runSuccession(["status", "--json", ...at]);
+    const all = await execute(["status", "--json", ...at]);
     expect(all.stdout.split("\n").map((line) => JSON.parse(line).election)).toContain(election);
-    const text = await runSuccession(["status", election], { ETCDCTL_ENDPOINTS: store.endpoint });
+    const text = await execute(["status", election], { ETCDCTL_ENDPOINTS: store.endpoint });
     expect(text.stdout).toMatch(new RegExp(`^${election}: a:1 leads, 1 in line behind$`, "m"));
   });
 
   test("status of an election without candidates says so, with exit code 0", async () => {
-    const { code, stdout } = await runSuccession(["status", "/nobody", "--json", ...at]);
+    const { code, stdout } = await execute(["status", "/nobody", "--json", ...at]);
     expect(code).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ election: "/nobody", leader: null, line: [] });
   });
@@ -205,7 +205,7 @@ describe.each(realEtcds)("elect among candidates of etcdctl $version", (binary) 
     await eventWith(second, { event: "standby", leader: "theirs-1" });
     await using third = server.startEtcdctl("elect", "/mixed", "theirs-3");
     await eventually(async () => {
-      const { stdout } = await runSuccession(["status", "/mixed", "--json", ...at]);
+      const { stdout } = await execute(["status", "/mixed", "--json", ...at]);
       const { line } = JSON.parse(stdout) as { line: { id: string }[] };
       expect(line.map(({ id }) => id)).toEqual(["theirs-1", "ours-2", "theirs-3"]);
     });

@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
-import { runSuccession } from "./succession.ts";
+import { execute } from "./succession.ts";
 
 const commands = ["demo", "dev", "elect", "gateway", "handover", "pause", "resume", "status"];
 
 test("help lists every command and fits into 80 columns", async () => {
-  const { code, stdout } = await runSuccession(["--help"]);
+  const { code, stdout } = await execute(["--help"]);
   expect(code).toBe(0);
   for (const command of commands) expect(stdout).toMatch(new RegExp(`^  ${command} +\\w`, "m"));
   expect(stdout.split("\n").filter((line) => line.length > 80)).toEqual([]);
@@ -12,8 +12,8 @@ test("help lists every command and fits into 80 columns", async () => {
 
 test.each(commands)("the help of %s has flags and examples, by either way of asking", async (command) => {
   const [one, other] = await Promise.all([
-    runSuccession([command, "--help", "whatever"]),
-    runSuccession(["help", command]),
+    execute([command, "--help", "whatever"]),
+    execute(["help", command]),
   ]);
   expect(one).toEqual({ code: 0, stderr: "", stdout: other.stdout });
   expect(one.stdout).toMatch(new RegExp(`^Usage: succession ${command}`));
@@ -23,6 +23,6 @@ test.each(commands)("the help of %s has flags and examples, by either way of ask
 });
 
 test("the version is the package's", async () => {
-  const { stdout } = await runSuccession(["--version"]);
+  const { stdout } = await execute(["--version"]);
   expect(stdout).toMatch(/^\d+\.\d+\.\d+/);
 });

@@ -3,7 +3,7 @@ import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import { Member } from "../../src/member/member.ts";
 import { eventually } from "../support/eventually.ts";
-import { runSuccession } from "./succession.ts";
+import { execute } from "./succession.ts";
 
 let server: DevServer;
 let etcd: Etcd;
@@ -19,7 +19,7 @@ afterAll(async () => {
 });
 
 describe("steering from the command line", () => {
-  const steer = (...args: string[]) => runSuccession([...args, "--endpoints", server.endpoint]);
+  const steer = (...args: string[]) => execute([...args, "--endpoints", server.endpoint]);
 
   test("handover, pause and resume say who leads, by text and by JSON, and refusals exit with 1", async () => {
     const election = "/cli";
@@ -73,7 +73,7 @@ describe.concurrent("wrong usage of steering is named, with exit code 2", () => 
     ["no wait", ["handover", "/x", "--wait", "0"], /--wait must be a number of seconds above 0/],
     ["a trailing /", ["resume", "/x/"], /ELECTION must be a name without a trailing \//],
   ])("%s", async (_title, args, says) => {
-    const { code, stdout, stderr } = await runSuccession(args);
+    const { code, stdout, stderr } = await execute(args);
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(stderr).toMatch(says);
   });

@@ -1,4 +1,9 @@
+import { PassThrough } from "node:stream";
+import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { Output } from "../../src/cli/output.ts";
+import { Invocation } from "../../src/cli/run.ts";
+import { Stop } from "../../src/cli/stop.ts";
 import { Child, type ChildOptions } from "../support/processes.ts";
 
 /** The built command; `npm test` builds it first. */
@@ -12,14 +17,28 @@ export function succession(
   return Child.start({ ...options, args: [main, ...args], env: { ...cleanEnv(), ...env } });
 }
 
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
 /** Runs `succession` to its end. */
-export async function runSuccession(
-  args: readonly string[],
-  env: NodeJS.ProcessEnv = {},
-): Promise<{ readonly code: number | null; readonly stdout: string; readonly stderr: string }> {
+export async function runSuccession(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
   const child = succession(args, { env });
   const { code } = await child.exit;
   return { code, stdout: child.stdout, stderr: child.stderr };
+}
+
+/** Executes a command line in this process, as fits one that ends by itself: a process for each costs half a second. */
+export async function execute(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+  const streams = [new PassThrough(), new PassThrough()] as const;
+  const written = Promise.all(streams.map((stream) => text(stream)));
+  const ownEnv = { ...cleanEnv(), ...env };
+  const code = await new Invocation(ownEnv, new Output(ownEnv, ...streams), new Stop()).execute(args);
+  for (const stream of streams) stream.end();
+  const [stdout = "", stderr = ""] = await written;
+  return { code, stdout: stdout.replace(/\n$/, ""), stderr: stderr.replace(/\n$/, "") };
 }
 
 export function cleanEnv(): NodeJS.ProcessEnv {

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { runSuccession } from "./succession.ts";
+import { execute } from "./succession.ts";
 
 const long = "a".repeat(4_097);
 let folder: string;
@@ -67,14 +67,14 @@ describe.concurrent("wrong usage is named in one line, with exit code 2", () => 
     ["an unknown log level", ["status", "--log-level", "loud"], /--log-level must be one of .* got "loud"/],
     ["an unknown log format", ["status", "--log-format", "xml"], /--log-format must be one of text, json/],
   ])("%s", async (_title, args, says) => {
-    const { code, stdout, stderr } = await runSuccession(args);
+    const { code, stdout, stderr } = await execute(args);
     expect({ code, stdout, lines: stderr.split("\n").length }).toEqual({ code: 2, stdout: "", lines: 1 });
     expect(stderr).toMatch(says);
     expect(stderr).not.toContain("secret");
   });
 
   test("a bad value from the environment is named by its variable", async () => {
-    const { code, stderr } = await runSuccession(["status"], { ETCDCTL_ENDPOINTS: "unix://x" });
+    const { code, stderr } = await execute(["status"], { ETCDCTL_ENDPOINTS: "unix://x" });
     expect(code).toBe(2);
     expect(stderr).toMatch(/^succession status: ETCDCTL_ENDPOINTS must be/);
   });
@@ -87,7 +87,7 @@ describe.concurrent("where no etcd answers, one line names each endpoint, with e
     ["elect", ["elect", "/merc", "a"]],
     ["demo", ["demo"]],
   ])("%s", async (_title, args) => {
-    const { code, stdout, stderr } = await runSuccession([
+    const { code, stdout, stderr } = await execute([
       ...args,
       ...["--timeout", "1", "--endpoints", "127.0.0.1:1,127.0.0.1:2"],
     ]);

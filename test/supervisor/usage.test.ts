@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { runSuccession } from "../cli/succession.ts";
+import { execute } from "../cli/succession.ts";
 
 const timeoutMs = 180_000;
 
@@ -72,7 +72,7 @@ describe.concurrent("what cannot be run is said in one line", () => {
   ])(
     "%s",
     async (_title, args, exitCode, says) => {
-      const { code, stdout, stderr } = await runSuccession(["run", ...args]);
+      const { code, stdout, stderr } = await execute(["run", ...args]);
       expect({ code, stdout, lines: stderr.split("\n").length }).toEqual({
         code: exitCode,
         stdout: "",

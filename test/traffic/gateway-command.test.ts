@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import { Gateway } from "../../src/traffic/gateway.ts";
-import { cleanEnv, main, runSuccession, succession } from "../cli/succession.ts";
+import { cleanEnv, execute, main, succession } from "../cli/succession.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePorts } from "../support/free-ports.ts";
 import { Child } from "../support/processes.ts";
@@ -96,14 +96,14 @@ describe("the gateway command", () => {
     ],
   ])("names %s as wrong usage", { timeout: 60_000 }, async (_title, args, says) => {
     const listen = args[0] === "gateway" ? [] : ["gateway", "/merc", "--listen", "127.0.0.1:0"];
-    const { code, stderr } = await runSuccession([...listen, ...args]);
+    const { code, stderr } = await execute([...listen, ...args]);
     expect([code, stderr]).toEqual([2, expect.stringMatching(says)]);
   });
 
   test("names a port in use, and that is no wrong usage", { timeout: 60_000 }, async () => {
     await using service = await NamedService.start("one");
     const args = ["gateway", "/merc", "--listen", service.address, "--endpoints", server.endpoint];
-    const { code, stderr } = await runSuccession(args);
+    const { code, stderr } = await execute(args);
     expect([code, stderr]).toEqual([
       1,
       `succession gateway: port ${service.port} of 127.0.0.1 is in use; choose another with --listen`,
