@@ -30,14 +30,16 @@ const env = {
   ...(full ? { CHAOS_FULL: "1" } : {}),
   ...(rounds === undefined ? {} : { CHAOS_ROUNDS: rounds }),
 };
-const names = positionals.length === 0 ? [""] : positionals;
+const files =
+  positionals.length === 0 ? ["test/chaos/", "test/demo/"] : positionals.map((name) => `test/chaos/${name}`);
 const { status } = spawnSync(
   process.execPath,
   [
     join(root, "scripts", "test.mjs"),
-    ...names.map((name) => `test/chaos/${name}`),
-    // Soaking is a run of its own.
+    ...files,
+    // Soaking is a run of its own, and the demo alone is part of `npm test`.
     "--exclude=test/chaos/soak*",
+    "--exclude=test/demo/demo.test.ts",
   ],
   { stdio: "inherit", env },
 );

@@ -21,7 +21,8 @@ if (!/^[1-9]\d*$/.test(values.kills)) {
   console.error(`--kills must be a whole number of 1 or more, got ${JSON.stringify(values.kills)}`);
   process.exit(2);
 }
-const names = positionals.length > 0 ? positionals : ["balancers", "gateway-failover", "gateway-idle"];
+const names =
+  positionals.length > 0 ? positionals : ["balancers", "gateway-failover", "gateway-idle", "guard-load"];
 const args = [join(root, "scripts", "test.mjs"), ...names.map((name) => `test/traffic/${name}`)];
 const env = { ...process.env, LONG_TESTS: "1", TRAFFIC_KILLS: values.kills };
 process.exitCode = spawnSync(process.execPath, args, { stdio: "inherit", env }).status ?? 1;

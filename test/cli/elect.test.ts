@@ -21,7 +21,7 @@ const stores: [string, () => Promise<Store>][] = [
   ]),
 ];
 
-describe.each(stores)("elect and status on %s", (_title, startStore) => {
+describe.concurrent.each(stores)("elect and status on %s", (_title, startStore) => {
   let store: Store;
   let etcd: Etcd;
   let at: readonly string[];

@@ -46,7 +46,7 @@ async function lateWrite(program: (id: string) => Child): Promise<void> {
   }
 }
 
-describe("a leader that was stopped in the middle of its work", () => {
+describe.concurrent("a leader that was stopped in the middle of its work", () => {
   test("is refused by etcd, where its write is guarded by its key", async () => {
     await lateWrite((id) => start("fenced-etcd.mjs", [id]));
   }, 120_000);
@@ -65,13 +65,15 @@ if (postgresBinaries === undefined) {
   process.stderr.write("\n*** POSTGRESQL NOT FOUND: the test of the fenced SQL table is skipped\n\n");
 }
 
-describe.skipIf(postgresBinaries === undefined)("a leader that was stopped in the middle of its work", () => {
-  test("is refused by an SQL table whose fence is higher", async () => {
-    const postgres = await Postgres.start(postgresBinaries ?? "");
-    try {
-      await lateWrite((id) => start("fenced-sql.mjs", [id], postgres.env));
-    } finally {
-      await postgres.close();
-    }
-  }, 120_000);
-});
+describe
+  .skipIf(postgresBinaries === undefined)
+  .concurrent("a leader that was stopped in the middle of its work", () => {
+    test("is refused by an SQL table whose fence is higher", async () => {
+      const postgres = await Postgres.start(postgresBinaries ?? "");
+      try {
+        await lateWrite((id) => start("fenced-sql.mjs", [id], postgres.env));
+      } finally {
+        await postgres.close();
+      }
+    }, 120_000);
+  });
