@@ -54,6 +54,8 @@ export class Steering {
   #retryAt = Number.NEGATIVE_INFINITY;
   #cancelTimer: CancelTimer = () => {};
   #said = "";
+  /** Why there was no handover, the last time. */
+  #refusal = "";
   #refused = false;
 
   constructor(of: SteeringSurroundings) {
@@ -82,6 +84,7 @@ export class Steering {
     this.#seenAt.clear();
     this.#stepDueAt = undefined;
     this.#restUntil = Number.NEGATIVE_INFINITY;
+    this.#refusal = "";
   }
 
   #look(): void {
@@ -196,7 +199,11 @@ export class Steering {
     const asked = request === undefined ? {} : { request };
     const done = await handOver({ etcd, election, metaPrefix, candidacy, ...asked, to, cause });
     if (done.at === "refused") {
-      logger.warn({ why, to, reason: done.reason }, "no handover: this member leads on");
+      const fields = { why, to, reason: done.reason };
+      // A switch back that cannot be is tried again and again.
+      if (this.#refusal === done.reason) logger.debug(fields, "still no handover");
+      else logger.warn(fields, "no handover: this member leads on");
+      this.#refusal = done.reason;
       return false;
     }
     const { target, passed } = done;

@@ -1,7 +1,9 @@
 import type { StoreSnapshot } from "../../src/devserver/store.ts";
 import { prefixEnd, toBytes } from "../../src/etcd/bytes.ts";
 import { deleteOp, putOp } from "../../src/etcd/ops.ts";
+import { pauseKey } from "../../src/steering/names.ts";
 import { type Link, usuallyLate } from "./link.ts";
+import { MemberProgram } from "./member-program.ts";
 import type { Mood } from "./program.ts";
 import type { Simulation } from "./simulation.ts";
 import type { Fault } from "./story.ts";
@@ -314,9 +316,35 @@ export const troubles: Readonly<Record<Fault["kind"], Trouble>> = {
     return () => simulation.removeStrangers();
   }),
 
+  handover: (simulation, fault) => askForHandover(simulation, fault, undefined),
+  "handover-to": (simulation, fault) => {
+    const { line } = simulation.truth;
+    return askForHandover(simulation, fault, line[Math.floor(fault.y * line.length)]?.key);
+  },
+
+  pause: operator((simulation) => {
+    const { store } = simulation.cluster;
+    try {
+      store.put({ key: toBytes(pauseKey(simulation.scenario.election)), value: toBytes('{"reason":"r"}') });
+    } catch {
+      return undefined;
+    }
+    return () => simulation.endPause();
+  }),
+
   restore: restore(false),
   "other-cluster": restore(true),
 };
+
+function askForHandover(
+  simulation: Simulation,
+  fault: Fault,
+  to: string | undefined,
+): (() => void) | undefined {
+  const { program } = simulation.slots[slotOf(simulation, fault)] ?? {};
+  const asked = program instanceof MemberProgram && program.askForHandover(to, fault.forMs);
+  return asked ? nothing : undefined;
+}
 
 function restore(otherCluster: boolean): Trouble {
   return (simulation, fault) => {

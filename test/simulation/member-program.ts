@@ -1,4 +1,5 @@
 import type { Term } from "../../src/concurrency/term.ts";
+import { SuccessionError } from "../../src/errors.ts";
 import { Member, type MemberChange } from "../../src/member/member.ts";
 import type { PhaseName } from "../../src/member/phase.ts";
 import { observe } from "./observe.ts";
@@ -14,7 +15,8 @@ export class MemberProgram extends Program {
   start(): void {
     const { scenario } = this.simulation;
     const { random } = this.host;
-    const { prepares } = scenario;
+    const { prepares, preference } = scenario;
+    const { switchBackAfterMs } = preference ?? {};
     const join = Member.join({
       etcd: this.etcd,
       election: scenario.election,
@@ -22,6 +24,8 @@ export class MemberProgram extends Program {
       ttlSeconds: scenario.ttlSeconds,
       zone: "z",
       takeoverDelayMs: scenario.takeoverDelayMs,
+      ...(preference === undefined ? {} : { priority: this.priority }),
+      ...(switchBackAfterMs === undefined ? {} : { switchBackAfterMs }),
       signal: this.#joining.signal,
       ...(prepares ? { prepare: (term: Term) => this.prepare(term, random.between(0, 800)) } : {}),
       lead: (term) => this.work(term),
@@ -51,6 +55,35 @@ export class MemberProgram extends Program {
     if (this.member !== undefined) this.#leave(this.member);
     // Who has not joined yet leaves when he has, or gives it up.
     else if (this.host.random.chance(0.5)) this.#joining.abort(new Error("leaving"));
+  }
+
+  /** How much it is to be preferred. */
+  get priority(): number {
+    return this.simulation.scenario.preference?.priorities[this.index] ?? 100;
+  }
+
+  /** Asks whoever leads to hand over, as its operator would; false if nothing can be asked here. */
+  askForHandover(to: string | undefined, timeoutMs: number): boolean {
+    const { member, simulation } = this;
+    if (member === undefined || this.leaving || !this.host.alive) return false;
+    this.host.deliver("orders", () => {
+      member.handover({ ...(to === undefined ? {} : { to }), timeoutMs }).then(
+        (done) => {
+          simulation.note(`${this.id} has had ${done.from.id} hand over to ${done.to.id}`);
+          if (simulation.truth.everLed(done.to.key, done.to.token)) return;
+          simulation.violation(
+            "untrue-handover",
+            `${this.id} hears that ${done.to.key} leads, which never did`,
+          );
+        },
+        (error: unknown) => {
+          simulation.note(`${this.id} has asked for a handover in vain: ${String(error)}`);
+          if (error instanceof SuccessionError) return;
+          simulation.violation("handover-rejected", `${this.id}: ${String(error)}`);
+        },
+      );
+    });
+    return true;
   }
 
   get phase(): PhaseName | undefined {

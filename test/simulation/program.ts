@@ -40,6 +40,8 @@ export interface Claim {
 export abstract class Program {
   readonly simulation: Simulation;
   readonly host: Host;
+  /** The place of its process. */
+  readonly index: number;
   readonly id: string;
   readonly etcd: Etcd;
   readonly transports: SimTransport[] = [];
@@ -56,6 +58,7 @@ export abstract class Program {
   constructor(simulation: Simulation, host: Host, index: number, id: string) {
     this.simulation = simulation;
     this.host = host;
+    this.index = index;
     this.id = id;
     this.leadersBefore = Math.max(0, simulation.truth.leaders.length - 1);
     const { scenario } = simulation;

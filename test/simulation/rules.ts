@@ -3,6 +3,7 @@ import { type Excuse, Excuses } from "./excuses.ts";
 import { MemberProgram } from "./member-program.ts";
 import type { Program } from "./program.ts";
 import type { Simulation } from "./simulation.ts";
+import { SteeringRules } from "./steering-rules.ts";
 import { glance } from "./time-source.ts";
 import type { Removal, TrueKey } from "./truth.ts";
 import { ViewRules } from "./view-rules.ts";
@@ -24,6 +25,7 @@ export class Rules {
   readonly #views: ViewRules;
   readonly #excuses: Excuses;
   readonly works: WorkRules;
+  readonly steering: SteeringRules;
   readonly leading: Map<Program, Leading> = new Map();
   readonly claims: OverClaims = new OverClaims();
   /** Who has been told in this turn that the claim is over. */
@@ -38,6 +40,7 @@ export class Rules {
     this.#simulation = simulation;
     this.waiting = new WaitingRules(simulation);
     this.#views = new ViewRules(simulation);
+    this.steering = new SteeringRules(simulation);
     this.#excuses = new Excuses(simulation);
     this.works = new WorkRules(simulation, this.#excuses, this.claims);
   }
@@ -64,12 +67,9 @@ export class Rules {
     this.#simulation.note(`etcd: ${key.key} (${key.value}, token ${key.token}) is gone, by ${who}`);
     if (typeof by === "string") return;
     this.works.givingUp(who, () => true, key.key, key.token);
-    if (owner !== undefined && owner !== by) {
-      this.#simulation.violation(
-        "foreign-delete",
-        `${who} removed ${key.key}@${key.token}, which is not its own`,
-      );
-    }
+    if (owner === undefined || owner === by) return;
+    this.claims.add(key.key, key.token);
+    this.steering.passed(by, key);
   }
 
   /** What excuses a role, which takes no time to stop. A member's ends so long before its deadline. */

@@ -1,12 +1,20 @@
+import { MemberProgram } from "./member-program.ts";
 import type { Program } from "./program.ts";
 import type { Simulation } from "./simulation.ts";
 import { glance } from "./time-source.ts";
+
+/** Whoever has made room several times makes room more slowly, up to half a minute later. */
+const orderedWithinMs = 60_000;
+
+/** Who returns from a rest may change the order once more, and who leads; but not for ever. */
+const mostChanges = 8;
 
 /** What must become so after the last fault, in bounded time, and then stay so. */
 export class Settling {
   readonly #simulation: Simulation;
   #since: number | undefined;
   #leader: string | undefined;
+  #changes = 0;
 
   constructor(simulation: Simulation) {
     this.#simulation = simulation;
@@ -20,7 +28,8 @@ export class Settling {
   /** When all must be well. */
   get limit(): number {
     const { scenario, ttlMs } = this.#simulation;
-    return scenario.quietAt + 3 * ttlMs + 10_000 + scenario.takeoverDelayMs;
+    const steeredMs = scenario.preference === undefined ? 0 : orderedWithinMs;
+    return scenario.quietAt + 3 * ttlMs + 10_000 + scenario.takeoverDelayMs + steeredMs;
   }
 
   /** Whether there is no more to be seen. */
@@ -37,19 +46,20 @@ export class Settling {
   /** To be called again and again from the last fault on. */
   poll(): void {
     const { now, scenario } = this.#simulation;
-    const missing = this.#missing();
+    const missing = this.#missing() ?? this.#disorder();
+    const isSteered = scenario.preference !== undefined;
     const leader = this.#simulation.truth.line[0];
     if (missing !== undefined) {
       if (now < this.#stillAt) {
         this.#since = undefined;
-      } else if (this.#since !== undefined) {
+      } else if (this.#since !== undefined && !(isSteered && ++this.#changes < mostChanges)) {
         this.#simulation.violation("unsettled", `without any fault: ${missing}`);
       } else if (now > this.limit) {
         this.#simulation.violation(
           "not-settled",
           `${Math.round(now - scenario.quietAt)} ms after the last fault: ${missing}`,
         );
-      }
+      } else this.#since = undefined;
       return;
     }
     if (this.#since === undefined || now < this.#stillAt) {
@@ -57,6 +67,10 @@ export class Settling {
       this.#since ??= now;
       this.#leader = `${leader?.key}@${leader?.token}`;
     } else if (this.#leader !== `${leader?.key}@${leader?.token}`) {
+      if (isSteered && ++this.#changes < mostChanges) {
+        this.#since = undefined;
+        return;
+      }
       this.#simulation.violation("unsettled", "another leads without any fault");
     }
   }
@@ -83,4 +97,23 @@ export class Settling {
     const stray = line.find((key) => this.#simulation.ownerOf(key)?.standing !== true);
     return stray === undefined ? undefined : `${stray.key} (${stray.value}) is in the line, and nobody's`;
   }
+
+  /** Who stands before somebody to be preferred: nobody, if undefined. */
+  #disorder(): string | undefined {
+    const { truth, scenario } = this.#simulation;
+    if (scenario.preference === undefined) return undefined;
+    const [leader, next, ...others] = truth.line.map((key) => this.#simulation.ownerOf(key));
+    // Nobody is led past a stranger, whose key would not come back.
+    const stranger = others.findIndex((each) => !(each instanceof MemberProgram));
+    const within = stranger < 0 ? others : others.slice(0, stranger);
+    const reachable = next instanceof MemberProgram ? [next, ...within] : [next];
+    const switchesBack = scenario.preference.switchBackAfterMs !== undefined;
+    return (switchesBack ? disorder(leader, reachable) : undefined) ?? disorder(next, others);
+  }
+}
+
+function disorder(one: Program | undefined, behind: readonly (Program | undefined)[]): string | undefined {
+  if (!(one instanceof MemberProgram)) return undefined;
+  const better = behind.find((each) => each instanceof MemberProgram && each.priority > one.priority);
+  return better === undefined ? undefined : `${one.id} stands before ${better.id}, which is to be preferred`;
 }

@@ -35,6 +35,7 @@ export async function shortest(whole: Scenario, rule: string): Promise<Story> {
   await tryTo({ prepares: false });
   await tryTo({ takeoverDelayMs: 0 });
   await tryTo({ drift: 0 });
+  await tryTo({ preference: undefined });
   while (best.processes.length > 2 && (await tryTo({ processes: best.processes.slice(0, -1) })));
   return { scenario: best, outcome: await new Simulation(best, true).run() };
 }

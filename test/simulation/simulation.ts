@@ -1,5 +1,6 @@
 import type { StoreSnapshot } from "../../src/devserver/store.ts";
 import { toBytes } from "../../src/etcd/bytes.ts";
+import { pauseKey } from "../../src/steering/names.ts";
 import { Agenda } from "./agenda.ts";
 import { CampaignProgram } from "./campaign-program.ts";
 import { Cluster } from "./cluster.ts";
@@ -216,6 +217,13 @@ export class Simulation {
     });
   }
 
+  /** Whatever holds the leader still, a restore or an operator, does so no more. */
+  endPause(): void {
+    const key = toBytes(pauseKey(this.scenario.election));
+    if (this.cluster.paused) this.cluster.hold(() => this.endPause());
+    else this.truth.as("operator", () => this.cluster.store.deleteRange({ key }));
+  }
+
   /** Runs the story, one event a turn of the event loop, and judges after each. */
   async run(): Promise<Outcome> {
     const { scenario, agenda } = this;
@@ -237,6 +245,7 @@ export class Simulation {
     agenda.at(scenario.quietAt, () => {
       // A restore may have brought them back.
       this.removeStrangers();
+      this.endPause();
       poll();
     });
     const end = this.#settling.limit + 3 * this.ttlMs + 2_000;

@@ -51,6 +51,9 @@ const weights = {
   "other-cluster": 2,
 } as const;
 
+/** What operators choose, in stories that are steered; drawn apart, so that the others stay as they are. */
+const choices = { handover: 3, "handover-to": 4, pause: 2 } as const;
+
 /** What follows from those, and is counted when it happens. */
 const consequences = ["restart", "overtaken", "dropped-arrived"] as const;
 
@@ -58,11 +61,12 @@ const consequences = ["restart", "overtaken", "dropped-arrived"] as const;
 const countedLater: ReadonlySet<FaultKind> = new Set(["work-hangs", "work-ignores"]);
 
 export type DrawnKind = keyof typeof weights;
-export type FaultKind = DrawnKind | (typeof consequences)[number];
+type ChosenKind = keyof typeof choices;
+export type FaultKind = DrawnKind | ChosenKind | (typeof consequences)[number];
 
 /** One trouble of a story; all that it needs beside its kind is numbers, so that it can be left out or repeated. */
 export interface Fault {
-  readonly kind: DrawnKind;
+  readonly kind: DrawnKind | ChosenKind;
   readonly at: number;
   readonly forMs: number;
   /** The leader of that moment, rather than the process that `x` picks. */
@@ -70,6 +74,13 @@ export interface Fault {
   /** In [0, 1), for whatever is to be picked. */
   readonly x: number;
   readonly y: number;
+}
+
+/** How members are to be preferred, where that differs. */
+export interface Preference {
+  /** By the place of the process. */
+  readonly priorities: readonly number[];
+  readonly switchBackAfterMs: number | undefined;
 }
 
 /** A run: how things are, and what happens. */
@@ -87,6 +98,8 @@ export interface Scenario {
   readonly observed: boolean;
   /** Members wait so long where the key of a leader that still acts may have been removed; 0 for not at all. */
   readonly takeoverDelayMs: number;
+  /** Of a story in which leaders are also chosen. */
+  readonly preference: Preference | undefined;
   /** Nothing happens that may cost anybody the lead or the place in line. */
   readonly calm: boolean;
   /** How much clocks may differ from true time: 0.01 is one percent. */
@@ -107,7 +120,11 @@ const harmless: readonly DrawnKind[] = [
 const kinds = Object.entries(weights) as [DrawnKind, number][];
 
 /** Everything that must occur often. */
-export const faultKinds: readonly FaultKind[] = [...kinds.map(([kind]) => kind), ...consequences];
+export const faultKinds: readonly FaultKind[] = [
+  ...kinds.map(([kind]) => kind),
+  ...(Object.keys(choices) as ChosenKind[]),
+  ...consequences,
+];
 
 export function isCountedLater(kind: FaultKind): boolean {
   return countedLater.has(kind);
@@ -147,9 +164,12 @@ export function scenarioOf(seed: number): Scenario {
     // Some come together, some when all is well again.
     at += random.chance(0.45) ? random.between(0, 600) : random.between(400, 950 * ttlSeconds);
   }
+  const preference = calm ? undefined : preferenceOf(seed, processes.length);
+  if (preference !== undefined) faults.push(...chosenFaults(seed, at, ttlSeconds * 1_000));
   return {
     seed,
     election: "/merc",
+    preference,
     processes,
     endpoints: calm ? 3 : random.pick([1, 2, 3, 3, 3]),
     ttlSeconds,
@@ -163,6 +183,32 @@ export function scenarioOf(seed: number): Scenario {
     faults,
     quietAt: Math.max(...faults.map((fault) => fault.at + fault.forMs)),
   };
+}
+
+/** One story in three is steered. */
+function preferenceOf(seed: number, processes: number): Preference | undefined {
+  const random = new Random(seedOf(seed, 9));
+  if (!random.chance(0.33)) return undefined;
+  return {
+    priorities: Array.from({ length: processes }, () => random.pick([100, 100, 200, 50])),
+    switchBackAfterMs: random.pick([undefined, undefined, 300, 3_000]),
+  };
+}
+
+/** What operators choose meanwhile. */
+function chosenFaults(seed: number, until: number, ttlMs: number): Fault[] {
+  const random = new Random(seedOf(seed, 10));
+  return Array.from({ length: 4 + random.below(5) }, () => {
+    const kind = drawn(random, Object.entries(choices) as [ChosenKind, number][]);
+    return {
+      kind,
+      at: Math.round(random.between(1_500, until)),
+      forMs: Math.round(kind === "pause" ? random.between(0.3, 3) * ttlMs : random.between(0.5, 2.5) * ttlMs),
+      leader: random.chance(0.3),
+      x: random.next(),
+      y: random.next(),
+    };
+  });
 }
 
 function calmKind(random: Random, auth: boolean): DrawnKind {
@@ -268,13 +314,17 @@ function pairAt(random: Random, at: number, ttlMs: number, takesOverLate: boolea
 }
 
 function draw(random: Random): DrawnKind {
-  const total = kinds.reduce((sum, [, weight]) => sum + weight, 0);
+  return drawn(random, kinds);
+}
+
+function drawn<T>(random: Random, from: readonly (readonly [T, number])[]): T {
+  const total = from.reduce((sum, [, weight]) => sum + weight, 0);
   let left = random.next() * total;
-  for (const [kind, weight] of kinds) {
+  for (const [kind, weight] of from) {
     left -= weight;
     if (left < 0) return kind;
   }
-  return "stop";
+  return (from[0] as readonly [T, number])[0];
 }
 
 function lengthOf(kind: DrawnKind, random: Random, ttlMs: number): number {

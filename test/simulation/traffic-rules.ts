@@ -1,5 +1,6 @@
 import { toText } from "../../src/etcd/bytes.ts";
 import {
+  type Compare,
   type Event,
   Event_EventType,
   type KeyValue,
@@ -73,10 +74,17 @@ export class TrafficRules implements Monitor {
     else if (newest.connection !== connection) this.#simulation.occurred("overtaken");
   }
 
-  #sentTxn(host: Host, { compare, success }: TxnRequest): void {
+  #sentTxn(host: Host, txn: TxnRequest): void {
+    const { compare, success } = txn;
+    this.#rules.steering.answering(host, txn);
     for (const { request } of success) {
       if (request.case !== "requestDeleteRange") continue;
       const key = toText(request.value.key);
+      const isCandidate = key.startsWith(`${this.#simulation.scenario.election}/`);
+      const unchanged = (each: Compare): boolean =>
+        each.targetUnion.case === "modRevision" && toText(each.key) === key && each.result === 0;
+      // A request is withdrawn only as it was written, before it is answered.
+      if (!isCandidate && compare.some(unchanged)) continue;
       const guard = compare.find(
         (each) => each.targetUnion.case === "createRevision" && toText(each.key) === key && each.result === 0,
       );
@@ -85,6 +93,10 @@ export class TrafficRules implements Monitor {
         continue;
       }
       const token = guard.targetUnion.value;
+      if (isCandidate && this.#rules.steering.isOthers(host, key)) {
+        this.#rules.steering.passing(host, key, token, txn);
+        continue;
+      }
       this.#rules.claims.add(key, token);
       this.#rules.works.deleting(host, key, token);
     }
@@ -134,17 +146,16 @@ export class TrafficRules implements Monitor {
     const wentBack =
       asked !== undefined &&
       ((asked.cluster !== 0n && header.clusterId !== asked.cluster) || header.revision < asked.revision);
-    if (wentBack) {
-      // What was known before counts no more; requests from before are answered after.
-      if (known !== undefined && known.revision >= asked.revision && known.cluster === asked.cluster) {
-        const leading = this.#rules.leading.get(program);
-        if (leading !== undefined) this.#rules.mustStandBy.set(program, claim(leading.key, leading.token));
-        this.#knownRevision.set(program, { revision: header.revision, cluster: header.clusterId });
-      }
-    } else if (
-      known === undefined ||
-      (header.revision > known.revision && header.clusterId === known.cluster)
-    ) {
+    // What was known before counts no more; requests from before are answered after.
+    const isFirst =
+      wentBack && known !== undefined && known.revision >= asked.revision && known.cluster === asked.cluster;
+    if (isFirst) {
+      const leading = this.#rules.leading.get(program);
+      if (leading !== undefined) this.#rules.mustStandBy.set(program, claim(leading.key, leading.token));
+    }
+    const isNews =
+      known !== undefined && header.revision > known.revision && header.clusterId === known.cluster;
+    if (isFirst || isNews || (known === undefined && !wentBack)) {
       this.#knownRevision.set(program, { revision: header.revision, cluster: header.clusterId });
     }
   }
