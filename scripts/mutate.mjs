@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { mutations } from "./mutations.mjs";
+import { mutated, mutations } from "./mutations.mjs";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { values } = parseArgs({
@@ -33,7 +33,7 @@ try {
   // What is changed meanwhile does not count.
   copySources();
   // Checked first, so that a text that has moved is told at once.
-  for (const { name, edits } of mutations) mutated(name, edits);
+  for (const mutation of mutations) mutated(mutation, source);
   process.exitCode = await main();
 } finally {
   rmSync(folder, { recursive: true, force: true });
@@ -73,35 +73,22 @@ function copySources() {
   }
 }
 
-/** The changed files, by name; throws unless each text occurs exactly once. */
-function mutated(name, edits) {
-  const files = new Map();
-  for (const [file, from, to] of edits) {
-    const text = files.get(file) ?? readFileSync(join(sources, file), "utf8");
-    const times = text.split(from).length - 1;
-    if (times !== 1) {
-      throw new Error(`"${name}": ${file} has ${times} times, not once:\n${from}`);
-    }
-    files.set(
-      file,
-      text.replace(from, () => to),
-    );
-  }
-  return files;
+function source(file) {
+  return readFileSync(join(sources, file), "utf8");
 }
 
 /** Builds the copy with its fault, and runs seeds up to the first that breaks a rule. */
-async function judge({ name, edits }, at) {
+async function judge(mutation, at) {
   const tree = join(folder, String(at));
   cpSync(sources, tree, { recursive: true });
-  for (const [file, text] of mutated(name, edits)) writeFileSync(join(tree, file), text);
+  for (const [file, text] of mutated(mutation, source)) writeFileSync(join(tree, file), text);
   const out = join(tree, "out");
   mkdirSync(out);
   writeFileSync(join(out, "package.json"), JSON.stringify({ type: "module", version: "0.0.0" }));
   const tsc = join(root, "node_modules", "typescript", "bin", "tsc");
   const args = ["-p", join(tree, "test", "simulation", "tsconfig.json"), "--noCheck", "--outDir", out];
   if (spawnSync(process.execPath, [tsc, ...args], { stdio: "inherit" }).status !== 0) {
-    throw new Error(`"${name}" does not compile`);
+    throw new Error(`"${mutation.name}" does not compile`);
   }
   const program = join(out, "test", "simulation", "main.js");
   const child = spawn(process.execPath, ["--stack-trace-limit=0", program, "run", "1", values.seeds], {
@@ -117,6 +104,6 @@ async function judge({ name, edits }, at) {
     seeds++;
   }
   const code = await status;
-  if (code !== 0) throw new Error(`"${name}": the simulator ended with ${code}`);
+  if (code !== 0) throw new Error(`"${mutation.name}": the simulator ended with ${code}`);
   return { seeds, seed: last?.seed, violation: last?.violation };
 }

@@ -16,6 +16,9 @@ const requests = "src/etcd/requests.ts";
 const returns = "src/member/returns.ts";
 const rounds = "src/member/rounds.ts";
 const session = "src/concurrency/session.ts";
+const clearance = "src/steering/clearance.ts";
+const plan = "src/steering/plan.ts";
+const step = "src/member/steering-step.ts";
 const takeover = "src/concurrency/takeover.ts";
 const term = "src/concurrency/term.ts";
 const watch = "src/etcd/watch.ts";
@@ -299,8 +302,8 @@ const ending = [
       ],
       [
         rounds,
-        "returns.give(session, candidacy);",
-        "candidacy !== undefined && session.endCause === undefined ? candidacy.release().catch(() => {}) : returns.give(session, candidacy);",
+        "const given = returns.give(session, candidacy).then(",
+        "const given = (candidacy !== undefined && session.endCause === undefined ? candidacy.release().catch(() => {}) : returns.give(session, candidacy)).then(",
       ],
     ],
   },
@@ -512,11 +515,56 @@ const takingOverLate = [
     edits: [
       [
         takeover,
-        "const success = tokens.map((token) => getOp(this.#markKey(token)));",
+        "const success = tokens.map((token) => getOp(markKey(this.#options.marksPrefix, token)));",
         "const success = tokens.map(() => getOp(this.#options.marksPrefix, { prefix: true }));",
       ],
       [takeover, "recent.filter(([token]) => !marked.has(token));", "marked.size > 0 ? [] : recent;"],
     ],
+  },
+];
+
+const choosing = [
+  ...[
+    ["a pause", "    created(pauseKey(election, metaPrefix), 0n),\n"],
+    ["the leader's own key", "    created(leader.key, leader.token),\n"],
+    ["the key of whoever is to lead", "    created(target.key, target.token),\n"],
+  ].map(([what, text]) => ({
+    name: `a handover does not compare ${what}`,
+    edits: [[clearance, text, ""]],
+  })),
+  {
+    name: "a leader takes a request to the one before for its own",
+    edits: [
+      [
+        step,
+        "if (leads && request?.token === token && request.answer",
+        "if (leads && request !== undefined && request.answer",
+      ],
+    ],
+  },
+  {
+    name: "candidates are passed over that do not come back",
+    edits: [
+      [
+        plan,
+        "const strangers = between.filter((each) => !comesBack(survey, each));",
+        "const strangers = between.slice(0, 0);",
+      ],
+    ],
+  },
+  {
+    name: "nobody makes room for who is to be preferred",
+    edits: [
+      [
+        step,
+        "const higher = at === 1 ? highest(of, behind) : undefined;",
+        "const higher = at === -2 ? highest(of, behind) : undefined;",
+      ],
+    ],
+  },
+  {
+    name: "nobody hands back to who is to be preferred",
+    edits: [[step, "return trouble === undefined ? switchBack(of, behind) : none;", "return none;"]],
   },
 ];
 
@@ -536,4 +584,23 @@ export const mutations = [
   ...usersCallbacks,
   ...comingBack,
   ...takingOverLate,
+  ...choosing,
 ];
+
+/**
+ * The changed files of a mutation, by name. `read` gives the text of a source.
+ * @throws where a text to replace is not there exactly once: it has moved, and nothing would be broken.
+ */
+export function mutated({ name, edits }, read) {
+  const files = new Map();
+  for (const [file, from, to] of edits) {
+    const text = files.get(file) ?? read(file);
+    const times = text.split(from).length - 1;
+    if (times !== 1) throw new Error(`"${name}": ${file} has ${times} times, not once:\n${from}`);
+    files.set(
+      file,
+      text.replace(from, () => to),
+    );
+  }
+  return files;
+}

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { shortest, told } from "./shortest.ts";
 import { Simulation } from "./simulation.ts";
@@ -59,3 +60,17 @@ describe("in a simulated world", () => {
     expect(second).toEqual(first);
   });
 });
+
+test("every mutation that `npm run mutate` makes still has its place in the sources", async () => {
+  const script = new URL("../../scripts/mutations.mjs", import.meta.url).href;
+  const { mutated, mutations } = (await import(script)) as {
+    readonly mutations: readonly object[];
+    readonly mutated: (mutation: object, read: (file: string) => string) => unknown;
+  };
+  expect(mutations.length).toBeGreaterThan(10);
+  for (const mutation of mutations) expect(() => mutated(mutation, source)).not.toThrow();
+});
+
+function source(file: string): string {
+  return readFileSync(new URL(`../../${file}`, import.meta.url), "utf8");
+}
