@@ -137,7 +137,7 @@ onEveryStore("members", (store) => {
   });
 });
 
-describe.each(realEtcds)("members on etcd $version", (binary) => {
+describe.concurrent.each(realEtcds)("members on etcd $version", (binary) => {
   test("stand in one line with etcdctl's candidates, and lead in the order of creation", async () => {
     await using server = await EtcdServer.start({ binary });
     const election = "/mix";
