@@ -32,8 +32,9 @@ class Share {
   }
 
   add(source: MetricSource): () => void {
-    for (const { name } of source.metrics()) {
-      const metric = this.#registered.get(name) ?? new Registered(name, () => this.#metrics());
+    for (const described of source.metrics()) {
+      const { name } = described;
+      const metric = this.#registered.get(name) ?? new Registered(described, () => this.#metrics());
       this.#registry.registerMetric(metric);
       this.#registered.set(name, metric);
     }
@@ -66,20 +67,23 @@ class Share {
 class Registered {
   /** A registry for OpenMetrics takes "_total" off it, and puts it back when it writes. */
   name: string;
+  readonly help: string;
+  readonly type: Metric["type"];
   readonly #known: string;
   readonly #metrics: () => readonly Metric[];
 
-  constructor(name: string, metrics: () => readonly Metric[]) {
+  constructor({ name, help, type }: Metric, metrics: () => readonly Metric[]) {
     this.name = name;
+    this.help = help;
+    this.type = type;
     this.#known = name;
     this.#metrics = metrics;
   }
 
   async get(): Promise<object> {
-    const { name } = this;
-    const same = this.#metrics().filter((metric) => metric.name === this.#known);
-    const { help = "", type = "gauge" } = same[0] ?? {};
-    const values = same
+    const { name, help, type } = this;
+    const values = this.#metrics()
+      .filter((metric) => metric.name === this.#known)
       .flatMap(({ samples }) => samples)
       .map(({ labels, value, suffix }) => {
         return { labels, value, ...(suffix === undefined ? {} : { metricName: `${name}${suffix}` }) };
