@@ -27,7 +27,7 @@ export const gateway: Command = {
       "With --json each line is an object of this form:",
       '  {"event":"open","election":"/merc","leader":"a:10.0.0.1:8080","token":12,',
       '   "address":"10.0.0.1:8080","why":null,"time":"2030-01-01T00:00:00.000Z"}',
-      "event is listening, metrics, open, wait, error or stats; why says why connections wait:",
+      "event is listening, metrics, open, wait, error or stats; why says why they wait:",
       "starting, stale, no-leader, handover or no-address. The last has the counters.",
     ].join("\n"),
   ],

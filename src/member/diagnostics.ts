@@ -25,6 +25,7 @@ export interface DiagnosticMessages {
     /** Why a term or candidacy ended, where that is the move. */
     readonly cause: Cause | undefined;
   };
+  /** The role has changed. Who asks `member.role` may have known that a moment before. */
   readonly "succession:role": MemberMessage & {
     readonly role: Role;
     readonly token: bigint;
@@ -36,6 +37,7 @@ export interface DiagnosticMessages {
     /** For how many milliseconds nobody led before; `undefined` where this member saw no earlier term end. */
     readonly failoverMs: number | undefined;
   };
+  /** The role says standby from now on; the work of the term has yet to stop. */
   readonly "succession:term:end": MemberMessage & {
     readonly token: bigint;
     readonly cause: Cause;
@@ -46,6 +48,7 @@ export interface DiagnosticMessages {
   readonly "succession:keepalive": MemberMessage & { readonly roundTripMs: number };
 }
 
+/** The names of the channels. */
 export type DiagnosticChannel = keyof DiagnosticMessages;
 
 const channels: Readonly<Record<DiagnosticChannel, Channel>> = {

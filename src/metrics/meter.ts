@@ -14,6 +14,7 @@ export interface ObservableInstrument {
   removeCallback(callback: ObservableCallback): void;
 }
 
+/** What such an instrument calls when its value is wanted. */
 export type ObservableCallback = (result: {
   observe(value: number, attributes?: Record<string, string>): void;
 }) => void;

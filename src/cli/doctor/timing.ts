@@ -86,7 +86,7 @@ function judgeEndpoint({
   return [{ level: "advice", check, what, todo }];
 }
 
-export function medianOf(values: readonly number[]): number {
+function medianOf(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
 }
