@@ -6,6 +6,7 @@ import type { Metric, MetricLabels, MetricSource } from "../metric.ts";
 export interface InstrumentOptions {
   readonly description?: string;
   readonly unit?: string;
+  readonly advice?: { explicitBucketBoundaries?: number[] };
 }
 
 /** An instrument of OpenTelemetry that asks. */
@@ -54,12 +55,15 @@ export function meterMetrics(meter: OtelMeter, source: MetricSource): () => void
   };
 }
 
-function meterOne(meter: OtelMeter, source: MetricSource, { name, help, type }: Metric): () => void {
+function meterOne(meter: OtelMeter, source: MetricSource, metric: Metric): () => void {
+  const { name, help, type } = metric;
   const isSeconds = name.endsWith("_seconds");
   const plain = name.replace(/^succession_/, "succession.").replace(/_(seconds|total)$/, "");
   const options = { description: help, ...(isSeconds ? { unit: "s" } : {}) };
   if (type === "histogram") {
-    const histogram = meter.createHistogram(plain, options);
+    // OpenTelemetry's own buckets are made for milliseconds.
+    const advice = { explicitBucketBoundaries: boundsOf(metric) };
+    const histogram = meter.createHistogram(plain, { ...options, advice });
     return listen(name, source, (value, labels) => histogram.record(value, { ...labels }));
   }
   const instrument =
@@ -67,11 +71,15 @@ function meterOne(meter: OtelMeter, source: MetricSource, { name, help, type }: 
       ? meter.createObservableCounter(plain, options)
       : meter.createObservableGauge(plain, options);
   const tell: ObservableCallback = (result) => {
-    const now = source.metrics().find((metric) => metric.name === name);
+    const now = source.metrics().find((each) => each.name === name);
     for (const { value, labels } of now?.samples ?? []) result.observe(value, { ...labels });
   };
   instrument.addCallback(tell);
   return () => instrument.removeCallback(tell);
+}
+
+function boundsOf({ samples }: Metric): number[] {
+  return samples.map(({ labels: { le } }) => Number(le)).filter(Number.isFinite);
 }
 
 function listen(

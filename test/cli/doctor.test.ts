@@ -93,6 +93,15 @@ describe("endpoints", () => {
       ["advice: the cluster has members that no endpoint here is for: m3 (http://m3:2379)"],
     ],
     [
+      "of which most are silent",
+      [[...all.slice(0, 1), { name: "b", error: "refused" }, { name: "c", error: "silent" }], three],
+      [
+        "warning: b does not serve: refused",
+        "warning: c does not serve: silent",
+        "warning: 1 of 3 voting members answer: seen from here that is no majority",
+      ],
+    ],
+    [
       "of one member",
       [all.slice(0, 1), three.slice(0, 1)],
       ["advice: the cluster is one member: its loss is an outage"],

@@ -230,7 +230,9 @@ describe("OpenTelemetry", () => {
       { value: 1, attributes: { election: "/merc", id: "b" } },
     ]);
     expect(points["succession.lease_remaining"]?.descriptor).toMatchObject({ unit: "s" });
-    expect(points["succession.failover"]?.dataPoints).toMatchObject([{ value: { count: 1 } }]);
+    expect(points["succession.failover"]?.dataPoints).toMatchObject([
+      { value: { count: 1, buckets: { boundaries: expect.arrayContaining([0.01, 300]) } } },
+    ]);
     expect(points["succession.keepalive"]?.dataPoints[0]?.value).toMatchObject({ count: expect.any(Number) });
     const changes = points["succession.role_changes"]?.dataPoints ?? [];
     expect(changes.find(({ attributes: { cause } }) => cause === "elected")?.value).toBe(1);

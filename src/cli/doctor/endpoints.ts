@@ -119,6 +119,12 @@ function cluster(
   const known = new Set(answering.map(({ status }) => status?.memberId));
   const missing = voters.filter(({ id }) => !known.has(id));
   const allAnswer = answering.length === seen.length;
+  const up = voters.length - missing.length;
+  if (up * 2 <= voters.length && seen.length >= voters.length) {
+    const what = `${up} of ${voters.length} voting members answer: seen from here that is no majority`;
+    const todo = "start the others, or mend the way to them: without a majority nothing is written";
+    findings.push({ level: "warning", check, what, todo });
+  }
   if (voters.length === 1) {
     const todo = "three members in three places survive the loss of any one";
     findings.push({ level: "advice", check, what: "the cluster is one member: its loss is an outage", todo });
