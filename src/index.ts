@@ -51,11 +51,30 @@ export type { CheckupOptions, HealthProbe } from "./health/checkup.ts";
 export type { HealthCheck, HealthCodes, HealthOptions } from "./health/options.ts";
 export type { Logger } from "./log.ts";
 export type { MemberDetails } from "./member/details.ts";
+export type {
+  DiagnosticChannel,
+  DiagnosticMessages,
+  MemberMessage,
+  RoleChangeCause,
+} from "./member/diagnostics.ts";
 export type { MemberChange, Role } from "./member/member.ts";
 export { Member } from "./member/member.ts";
 export type { MemberConnection, MemberOptions, MemberSettings } from "./member/options.ts";
 export type { Phase, PhaseName } from "./member/phase.ts";
 export { phases } from "./member/phase.ts";
+export type { Metric, MetricLabels, MetricSample, MetricSource } from "./metric.ts";
+export { exposition } from "./metric.ts";
+export type {
+  InstrumentOptions,
+  ObservableCallback,
+  ObservableInstrument,
+  OtelMeter,
+} from "./metrics/meter.ts";
+export { meterMetrics } from "./metrics/meter.ts";
+export type { PromRegistry } from "./metrics/prom-client.ts";
+export { registerMetrics } from "./metrics/prom-client.ts";
+export type { OtelSpan, OtelTracer } from "./metrics/tracer.ts";
+export { traceMember } from "./metrics/tracer.ts";
 export type { Handover, HandoverOptions } from "./steering/handover.ts";
 export { handover } from "./steering/handover.ts";
 export type { SteeringOptions } from "./steering/options.ts";

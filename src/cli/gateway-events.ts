@@ -16,6 +16,11 @@ export class GatewayTeller {
     this.#tell({ event: "listening", address }, `listening on ${address}`);
   }
 
+  metrics(address: string): void {
+    const url = `http://${address}/metrics`;
+    this.#tell({ event: "metrics", address: url }, `metrics at ${url}`);
+  }
+
   /** Resolves when the gateway is closed. */
   async follow(opened: Gateway): Promise<void> {
     for await (const change of opened.changes()) {

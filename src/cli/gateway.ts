@@ -1,5 +1,6 @@
 import { checkElection } from "../concurrency/naming.ts";
 import type { Etcd } from "../etcd/etcd.ts";
+import { MetricsServer } from "../metrics/metrics-server.ts";
 import { Gateway } from "../traffic/gateway.ts";
 import { checkGateway, type GatewaySettings } from "../traffic/gateway-options.ts";
 import { onAbort } from "../waiting.ts";
@@ -26,7 +27,7 @@ export const gateway: Command = {
       "With --json each line is an object of this form:",
       '  {"event":"open","election":"/merc","leader":"a:10.0.0.1:8080","token":12,',
       '   "address":"10.0.0.1:8080","why":null,"time":"2030-01-01T00:00:00.000Z"}',
-      "event is listening, open, wait, error or stats; why says why connections wait:",
+      "event is listening, metrics, open, wait, error or stats; why says why they wait:",
       "starting, stale, no-leader, handover or no-address. The last has the counters.",
     ].join("\n"),
   ],
@@ -42,6 +43,7 @@ export const gateway: Command = {
     "drain-ms": { value: "N", help: "how long connections have to end by themselves (default: 10000)" },
     "connect-ms": { value: "N", help: "for one attempt to reach the leader (default: 2000)" },
     "silent-ms": { value: "N", help: "report a leader that has not answered for so long (default: 10000)" },
+    metrics: { value: "HOST:PORT", help: "where to answer GET /metrics for Prometheus (default: nowhere)" },
     "proxy-protocol": { help: "tell the leader the client's address by PROXY protocol v2" },
     ...timeoutFlag,
     ...etcdFlags,
@@ -49,6 +51,7 @@ export const gateway: Command = {
   examples: [
     ["gateway /merc --listen 0.0.0.0:80", "the service of /merc, on port 80 of this machine"],
     ["gateway /merc --listen 127.0.0.1:5432 --target {host}:5432", "where the service has another port"],
+    ["gateway /merc --listen 0.0.0.0:80 --metrics 127.0.0.1:9101", "with metrics for Prometheus"],
     ["gateway /merc --listen [::]:443 --proxy-protocol", "a service that wants to know its clients"],
   ],
   run: forward,
@@ -59,13 +62,19 @@ async function forward(context: Context): Promise<number> {
   const [election] = args.take(["ELECTION"]);
   asUsage(() => checkElection(election));
   const settings = settingsOf(args, election);
+  const metricsAddress =
+    args.value("metrics") === undefined ? undefined : listenAddressOf(args, "", "metrics");
   const etcd = await contact(context);
   const teller = new GatewayTeller(context, election);
   const outages = new Outages(etcd, teller);
+  let metrics: MetricsServer | undefined;
   try {
     const opened = await open(etcd, settings, context);
+    if (metricsAddress !== undefined)
+      metrics = await MetricsServer.open({ ...metricsAddress, source: opened });
     const { maxConnections } = opened;
     teller.listening(opened.address);
+    if (metrics !== undefined) teller.metrics(metrics.address);
     if (maxConnections !== undefined && maxConnections < 10_000)
       output.say(`the limit of open files allows ${maxConnections} connections at a time (see ulimit -n)`);
     const telling = teller.follow(opened);
@@ -79,6 +88,7 @@ async function forward(context: Context): Promise<number> {
     return 0;
   } finally {
     outages.stop();
+    await metrics?.close();
     await etcd.close();
   }
 }

@@ -28,6 +28,11 @@ const commands: readonly {
     load: async () => (await import("./dev.ts")).dev,
   },
   {
+    name: "doctor",
+    summary: "examines the cluster and its elections, and advises",
+    load: async () => (await import("./doctor.ts")).doctor,
+  },
+  {
     name: "elect",
     summary: "stands in an election, or observes it",
     load: async () => (await import("./elect.ts")).elect,

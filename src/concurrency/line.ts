@@ -80,6 +80,7 @@ export class Line implements Audited {
   #mismatches = 0;
   /** How often the view was given up since a read last agreed with it. */
   #restarts = 0;
+  #watchResumes = 0;
   #forgetRestored: () => void = () => {};
   /** Aborts when the last user has left. */
   readonly #left = new AbortController();
@@ -126,6 +127,11 @@ export class Line implements Audited {
   /** The revision that the view has reached. */
   get revision(): bigint {
     return this.#revision;
+  }
+
+  /** How often following went on after a break, by another watch or by another read. */
+  get watchResumes(): number {
+    return this.#watchResumes;
   }
 
   /** Whether the view has been read at all. */
@@ -215,6 +221,9 @@ export class Line implements Audited {
             "the watch was canceled; reading the line anew",
           );
           this.#restart();
+        },
+        resumed: () => {
+          this.#watchResumes++;
         },
       },
     );
@@ -328,6 +337,7 @@ export class Line implements Audited {
 
   /** Forgets the view and reads anew, as long as it takes. */
   #restart(): void {
+    this.#watchResumes++;
     this.#watch?.close();
     this.#watch = undefined;
     this.#synced = false;

@@ -54,7 +54,13 @@ export type FromThread =
   | { readonly on: "taken"; readonly lease: number }
   /** The thread cannot renew it now. */
   | { readonly on: "refused"; readonly lease: number; readonly why: string }
-  | { readonly on: "renewed"; readonly lease: number; readonly sentAt: number; readonly ttlMs: number }
+  | {
+      readonly on: "renewed";
+      readonly lease: number;
+      readonly sentAt: number;
+      readonly ttlMs: number;
+      readonly roundTripMs: number;
+    }
   | { readonly on: "gone"; readonly lease: number }
   /** The thread watches this key, and with `onHang` "kill" over its work. */
   | { readonly on: "watching"; readonly key: number }

@@ -14,7 +14,7 @@ export interface LeaseListener {
   taken(): void;
   /** The thread cannot, now. */
   refused(why: string): void;
-  renewed(sentAt: number, ttlMs: number): void;
+  renewed(sentAt: number, ttlMs: number, roundTripMs: number): void;
   gone(): void;
   restored(): void;
   /** There is no thread any more, or never was. */
@@ -181,7 +181,7 @@ export class RenewalThread {
         this.#leases.get(message.lease)?.listener.refused(message.why);
         return;
       case "renewed":
-        this.#leases.get(message.lease)?.listener.renewed(message.sentAt, message.ttlMs);
+        this.#leases.get(message.lease)?.listener.renewed(message.sentAt, message.ttlMs, message.roundTripMs);
         return;
       case "gone":
         this.#leases.get(message.lease)?.listener.gone();

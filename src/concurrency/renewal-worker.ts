@@ -83,13 +83,13 @@ class Charge {
     this.ttlMs = order.ttlMs;
     const { lease, leaseId } = order;
     const listener = {
-      renewed: (sentAt: number, ttlMs: number): void => {
+      renewed: (sentAt: number, ttlMs: number, roundTripMs: number): void => {
         this.ttlMs = ttlMs;
         this.proof.renew(provenUntil(sentAt, ttlMs), clock.now());
         // Not before: until the way from here to etcd has been shown to work, the main thread renews.
         if (!this.#taken) say({ on: "taken", lease });
         this.#taken = true;
-        say({ on: "renewed", lease, sentAt, ttlMs });
+        say({ on: "renewed", lease, sentAt, ttlMs, roundTripMs });
       },
       gone: (): void => {
         this.proof.lose("lease-gone");

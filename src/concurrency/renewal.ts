@@ -8,8 +8,8 @@ import { backoffMs } from "../waiting.ts";
 import { attemptTimeoutMs, renewalPeriodMs } from "./deadline.ts";
 
 export interface RenewalListener {
-  /** The lease was renewed by a request sent at `sentAt`. */
-  renewed(sentAt: number, ttlMs: number): void;
+  /** The lease was renewed by a request sent at `sentAt`, whose answer came `roundTripMs` later. */
+  renewed(sentAt: number, ttlMs: number, roundTripMs: number): void;
   /** etcd says that the lease no longer exists. */
   gone(): void;
 }
@@ -139,6 +139,7 @@ export class Renewal {
   #onAnswer(connection: Connection, response: LeaseKeepAliveResponse): void {
     const sentAt = this.#sent.shift();
     if (sentAt === undefined) return;
+    const roundTripMs = this.#etcd.clock.now() - sentAt;
     if (response.TTL <= 0n) {
       this.stop();
       this.#listener.gone();
@@ -149,7 +150,7 @@ export class Renewal {
     this.#failures = 0;
     this.#ttlMs = Number(response.TTL) * 1_000;
     this.#wakeAt(sentAt + this.#period());
-    this.#listener.renewed(sentAt, this.#ttlMs);
+    this.#listener.renewed(sentAt, this.#ttlMs, roundTripMs);
   }
 
   #broken(connection: Connection, status: RpcStatus): void {

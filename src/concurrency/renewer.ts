@@ -100,7 +100,7 @@ export class Renewer {
   #renewHere(): void {
     const { etcd, leaseId } = this.#options;
     const listener: RenewalListener = {
-      renewed: (sentAt, ttlMs) => this.#renewed(sentAt, ttlMs),
+      renewed: (...renewal) => this.#renewed(...renewal),
       gone: () => this.#options.listener.gone(),
     };
     this.#here?.stop();
@@ -125,9 +125,9 @@ export class Renewer {
       const { lease, stop } = thread.renew(etcd, this.#connection, order, {
         taken: () => this.#onTaken(),
         refused: (why) => this.#withoutThread(why),
-        renewed: (sentAt, ttlMs) => {
+        renewed: (...renewal) => {
           this.#stopHere();
-          this.#renewed(sentAt, ttlMs);
+          this.#renewed(...renewal);
         },
         gone: () => listener.gone(),
         restored: () => listener.restored(),
@@ -195,9 +195,9 @@ export class Renewer {
     return this.#thread.watch(order, listener);
   }
 
-  #renewed(sentAt: number, ttlMs: number): void {
+  #renewed(sentAt: number, ttlMs: number, roundTripMs: number): void {
     this.#renewedAt = Math.max(this.#renewedAt, sentAt);
     this.#ttlMs = ttlMs;
-    this.#options.listener.renewed(sentAt, ttlMs);
+    this.#options.listener.renewed(sentAt, ttlMs, roundTripMs);
   }
 }

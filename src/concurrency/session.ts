@@ -37,6 +37,8 @@ export interface SessionOptions {
    * that blocks cannot be told to stop: `"kill"` ends the process by SIGKILL in time. @defaultValue "report"
    */
   readonly onHang?: OnHang;
+  /** @internal Told of every renewal's round trip, in milliseconds. */
+  readonly onRenewed?: (roundTripMs: number) => void;
 }
 
 /** Anything shorter is within what garbage collection and a busy machine do to a healthy process. */
@@ -114,7 +116,10 @@ export class Session implements AsyncDisposable {
       },
       connection: worker ? etcd.connection : undefined,
       listener: {
-        renewed: (at, ttl) => this.#renewed(at, ttl),
+        renewed: (at, ttl, roundTripMs) => {
+          this.#renewed(at, ttl);
+          options.onRenewed?.(roundTripMs);
+        },
         gone: () => this.end("lease-gone"),
         restored: () => this.end("store-restored"),
       },

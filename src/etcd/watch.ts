@@ -35,6 +35,8 @@ export interface WatchListener {
   events(events: WatchEvents): void;
   /** The watch is over and cannot be resumed: its next revision is compacted, or it is not permitted. */
   canceled(error: EtcdError): void;
+  /** It goes on after a break, on another stream; nothing was missed. */
+  resumed?(): void;
 }
 
 export interface Watch {
@@ -50,6 +52,8 @@ class Follower {
   next: bigint | undefined;
   /** Events of a response whose other fragments are still to come. */
   fragments: Event[] = [];
+  /** Whether it has been on a stream before. */
+  begun = false;
   /** Cancellations since the last event. */
   refusals = 0;
   /** Whether the last thing that etcd said was that this is not permitted. */
@@ -236,6 +240,8 @@ export class Watcher {
         connection.succeeded();
         if (follower.next === undefined && response.header !== undefined)
           follower.next = response.header.revision + 1n;
+        if (follower.begun) follower.listener.resumed?.();
+        follower.begun = true;
       }
     }
     if (response.canceled) this.#onCanceled(connection, follower, response);

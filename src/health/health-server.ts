@@ -2,6 +2,7 @@ import { Worker } from "node:worker_threads";
 import type { Clock } from "../clock.ts";
 import { badOption, SuccessionError } from "../errors.ts";
 import type { Logger } from "../log.ts";
+import type { Metric } from "../metric.ts";
 import type { FromHealthWorker, HealthWorkerData, ToHealthWorker } from "./health-worker.ts";
 import { beatRegularly, sharedPulse } from "./heartbeat.ts";
 import type { CheckedHealth } from "./options.ts";
@@ -14,6 +15,8 @@ export interface HealthServerOptions {
   readonly logger: Logger;
   /** Asked in the main thread, for every answer but that of `/live`. */
   readonly report: () => HealthReport;
+  /** Asked in the main thread for `/metrics`: what no report tells. */
+  readonly metrics: () => readonly Metric[];
 }
 
 /** What answers under way get to go out before the thread is ended. */
@@ -33,7 +36,7 @@ export class HealthServer {
   #closing: Promise<void> | undefined;
 
   private constructor(worker: Worker, port: number, options: HealthServerOptions, stopBeating: () => void) {
-    const { logger, report } = options;
+    const { logger, report, metrics } = options;
     this.port = port;
     this.#worker = worker;
     this.#clock = options.clock;
@@ -45,7 +48,11 @@ export class HealthServer {
     worker.on("message", (message: FromHealthWorker) => {
       if (message.on === "failed") logger.error({ ...message, port }, "the health endpoints are in trouble");
       if (message.on !== "question") return;
-      const answer: ToHealthWorker = { on: "report", question: message.question, report: report() };
+      const { question } = message;
+      const answer: ToHealthWorker = {
+        ...{ on: "report", question, report: report() },
+        metrics: message.metrics ? metrics() : [],
+      };
       worker.postMessage(answer);
     });
     worker.on("error", (error) => {

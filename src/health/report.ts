@@ -45,18 +45,26 @@ export interface HealthCandidate {
 
 /** A report that is looked at so many milliseconds after it was asked for: what has run out is not said any more. */
 export function aged(report: HealthReport, ageMs: number): HealthReport {
+  if (ageMs >= report.provenForMs) return unproven(report, ageMs, "what was proven has run out");
   const { status } = report;
-  const left = (ms: number): number => Math.max(0, Math.round(ms - ageMs));
-  const leaseRemainingMs = left(status.leaseRemainingMs);
-  const termRemainingMs = left(status.termRemainingMs);
-  if (ageMs < report.provenForMs) {
-    return { ...report, status: { ...status, leaseRemainingMs, termRemainingMs } };
-  }
+  const leaseRemainingMs = left(status.leaseRemainingMs, ageMs);
+  const termRemainingMs = left(status.termRemainingMs, ageMs);
+  return { ...report, status: { ...status, leaseRemainingMs, termRemainingMs } };
+}
+
+/** What is left of a report by which nobody may act any more. */
+export function unproven(report: HealthReport, ageMs: number, reason: string): HealthReport {
+  const { status } = report;
+  const leaseRemainingMs = left(status.leaseRemainingMs, ageMs);
   return {
     role: "standby",
     well: false,
-    reason: report.reason ?? "what was proven has run out",
+    reason: report.reason ?? reason,
     provenForMs: 0,
     status: { ...status, role: "standby", token: null, leaseRemainingMs, termRemainingMs: 0 },
   };
+}
+
+function left(ms: number, ageMs: number): number {
+  return Math.max(0, Math.round(ms - ageMs));
 }

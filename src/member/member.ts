@@ -8,13 +8,17 @@ import { Checkup } from "../health/checkup.ts";
 import { HealthServer } from "../health/health-server.ts";
 import type { CheckedHealth } from "../health/options.ts";
 import type { HealthReport } from "../health/report.ts";
+import { stateMetrics } from "../health/state-metrics.ts";
 import { guarded, type Logger } from "../log.ts";
+import type { Metric } from "../metric.ts";
 import { type Handover, type HandoverOptions, handover } from "../steering/handover.ts";
 import { onAbort, unlessAborted } from "../waiting.ts";
 import { Changes, type MemberChange, type Role } from "./changes.ts";
 import type { Companion, Surroundings } from "./companion.ts";
+import { EndpointChecks } from "./endpoint-checks.ts";
 import { Guarding } from "./guarding.ts";
 import { Ends, healthReport } from "./health-report.ts";
+import { Measurements } from "./measurements.ts";
 import { type CheckedSettings, checkSettings, checkTimeoutMs, type MemberOptions } from "./options.ts";
 import { next, outside, type Phase, type PhaseEvent, type PhaseName } from "./phase.ts";
 import { Returns } from "./returns.ts";
@@ -43,6 +47,7 @@ export class Member implements AsyncDisposable {
   readonly #rounds: Rounds;
   readonly #changes = new Changes();
   readonly #ends = new Ends();
+  readonly #measurements: Measurements;
   readonly #companions: Set<Companion> = new Set();
   readonly #leaving = new AbortController();
   readonly #forgets: (() => void)[] = [];
@@ -69,6 +74,10 @@ export class Member implements AsyncDisposable {
     this.#settings = settings;
     this.#logger = labelled(guarded(logger), { election, id });
     this.#line = Line.acquire(etcd, election);
+    this.#measurements = new Measurements({
+      ...{ member: this, clock: etcd.clock, line: this.#line },
+      endpoints: new EndpointChecks(etcd, this.#leaving.signal),
+    });
     this.#returns = new Returns(etcd, this.#logger);
     this.#guarding = new Guarding(settings, this.#logger);
     this.#rounds = new Rounds({
@@ -78,6 +87,7 @@ export class Member implements AsyncDisposable {
       companions: this.#companions,
       fit: (signal) => this.#fit(signal),
       on: (event) => this.#on(event),
+      onRenewed: (roundTripMs) => this.#measurements.renewed(roundTripMs),
     });
     this.#steering = new Steering({
       ...{ etcd, settings, logger: this.#logger, line: this.#line },
@@ -86,6 +96,7 @@ export class Member implements AsyncDisposable {
     });
     this.#forgets.push(
       this.#line.subscribe(() => {
+        this.#measurements.lineChanged();
         this.#tell();
         this.#steering.changed();
       }),
@@ -162,6 +173,14 @@ export class Member implements AsyncDisposable {
   /** The port on which the health endpoints are, which tells what a `health.port` of 0 has become. */
   get healthPort(): number | undefined {
     return this.#health?.port;
+  }
+
+  /**
+   * What is measured of this member, as `/metrics` of the health endpoints shows it, computed now. Asking also begins a
+   * look at etcd's endpoints, whose outcome the next call tells.
+   */
+  metrics(): readonly Metric[] {
+    return [...stateMetrics(this.#healthReport()), ...this.#measurements.metrics];
   }
 
   /** @internal What the health endpoints say, computed now. */
@@ -241,6 +260,7 @@ export class Member implements AsyncDisposable {
       ...{ health, clock: this.#etcd.clock, logger: this.#logger },
       ttlMs: this.#settings.ttlSeconds * 1_000,
       report: () => this.#healthReport(),
+      metrics: () => this.#measurements.metrics,
     });
   }
 
@@ -308,6 +328,7 @@ export class Member implements AsyncDisposable {
       this.#ends.add(event.cause, this.#etcd.clock.date().toISOString());
     }
     if (this.#phase === before) return;
+    this.#measurements.phaseChanged(before, this.#phase, event.on === "lost" ? event.cause : undefined);
     this.#logger.info({ phase: this.#phase, event: event.on }, `${before.at} -> ${this.#phase.at}`);
     this.#tell();
   }

@@ -104,7 +104,7 @@ export interface MemberSettings {
    */
   readonly onOverrun?: "exit" | "report";
   /**
-   * With a `port`: answers health checks over HTTP, `/leader`, `/standby`, `/health`, `/live`, `/status`. With a `check`, or
+   * With a `port`: answers health checks over HTTP, `/leader`, `/standby`, `/health`, `/live`, `/status`, and `/metrics`. With a `check`, or
    * as a function: whether the service is well. An unhealthy standby leaves the line until it is well again; an
    * unhealthy leader hands over if somebody stands by, and leads on if not. @defaultValue none
    */

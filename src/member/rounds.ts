@@ -68,6 +68,8 @@ export interface RoundsOptions {
   readonly fit: (signal: AbortSignal) => Promise<void>;
   /** Told in the turn in which it happens. */
   readonly on: (event: PhaseEvent) => void;
+  /** Told of every renewal of the lease. */
+  readonly onRenewed: (roundTripMs: number) => void;
 }
 
 /**
@@ -168,10 +170,10 @@ export class Rounds {
 
   /** A session whose lease the rounds give back, not the session itself: the work may outlive it. */
   async #open(): Promise<Session> {
-    const { etcd, settings, returns, left } = this.#options;
+    const { etcd, settings, returns, left, onRenewed } = this.#options;
     const late = new AbortController();
     const { ttlSeconds, hang } = settings;
-    const opening = Session.open(etcd, { ttlSeconds, ...hang, signal: late.signal });
+    const opening = Session.open(etcd, { ttlSeconds, ...hang, onRenewed, signal: late.signal });
     let session: Session;
     try {
       session = await unlessAborted(opening, left);

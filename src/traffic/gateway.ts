@@ -4,7 +4,9 @@ import { Etcd } from "../etcd/etcd.ts";
 import { LinkedSignal } from "../etcd/linked-signal.ts";
 import { Feed } from "../feed.ts";
 import { guarded, type Logger } from "../log.ts";
+import type { Metric } from "../metric.ts";
 import { onAbort } from "../waiting.ts";
+import { gatewayMetrics } from "./gateway-metrics.ts";
 import { type CheckedGateway, checkGateway, checkMs, type GatewayOptions } from "./gateway-options.ts";
 import type { Route, WaitReason } from "./gateway-route.ts";
 import { type GatewayCounters, type GatewayStats, newCounters } from "./gateway-stats.ts";
@@ -130,6 +132,11 @@ export class Gateway implements AsyncDisposable {
 
   get stats(): GatewayStats {
     return { waiting: this.#room.size, open: this.#relays.size, ...this.#counters };
+  }
+
+  /** What it has counted, and where connections go, as metrics. */
+  metrics(): readonly Metric[] {
+    return gatewayMetrics(this.election, this.stats, this.#view.route);
   }
 
   /** Where new connections go, the present state first; ends when the gateway is closed. */

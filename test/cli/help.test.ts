@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { execute } from "./succession.ts";
 
-const commands = ["demo", "dev", "elect", "gateway", "handover", "pause", "resume", "status"];
+const commands = ["demo", "dev", "doctor", "elect", "gateway", "handover", "pause", "resume", "status"];
 
 test("help lists every command and fits into 80 columns", async () => {
   const { code, stdout } = await execute(["--help"]);

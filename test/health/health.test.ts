@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Member } from "../../src/member/member.ts";
 import type { MemberSettings } from "../../src/member/options.ts";
+import { exposition } from "../../src/metric.ts";
 import { gate } from "../member/world.ts";
 import { eventually } from "../support/eventually.ts";
 import { Child } from "../support/processes.ts";
@@ -29,6 +30,13 @@ interface Told {
 async function ask(port: number | undefined, path: string): Promise<{ code: number; body: Told }> {
   const answer = await fetch(`http://127.0.0.1:${port}${path}`, { headers: { connection: "close" } });
   return { code: answer.status, body: (await answer.json()) as Told };
+}
+
+/** What /metrics says of who leads: "1", "0", or the status where it says nothing. */
+async function leaderMetric(port: number | undefined): Promise<string> {
+  const answer = await fetch(`http://127.0.0.1:${port}/metrics`, { headers: { connection: "close" } });
+  const text = await answer.text();
+  return /^succession_is_leader\{.*\} (\d)$/m.exec(text)?.[1] ?? `${answer.status}`;
 }
 
 /** The codes of /leader, /standby, /health and /live. */
@@ -77,6 +85,18 @@ describe("the health endpoints", () => {
     });
     await a.leave();
     await b.leave();
+  });
+
+  test("/metrics tells what was measured, in Prometheus's text format", async () => {
+    const a = await join("a", election());
+    await eventually(async () => expect(await leaderMetric(a.healthPort)).toBe("1"));
+    const { status, headers, body } = await rawHttp(a.healthPort as number, ["GET /metrics HTTP/1.0"]);
+    expect([status, headers.get("content-type")]).toEqual([200, "text/plain; version=0.0.4; charset=utf-8"]);
+    // All that the member itself tells, asked at another moment.
+    const names = (text: string): string[] => text.match(/^# (HELP|TYPE) .*$/gm) ?? [];
+    expect(names(body)).toEqual(names(exposition(a.metrics())));
+    expect(body).toContain(`succession_term_token{election="${a.election}",id="a"} ${a.term?.token}\n`);
+    await a.leave();
   });
 
   test("while a member steps down say that it stands by, until its key is gone", async () => {
@@ -187,6 +207,7 @@ describe("a process", () => {
     const child = member(server.endpoint, 2);
     const port = Number((await child.waitFor("port", 60_000)).slice(5));
     await eventually(async () => expect((await ask(port, "/leader")).code).toBe(200));
+    expect(await leaderMetric(port)).toBe("1");
     child.write("6000\n");
     await child.waitFor("blocks", 5_000);
     const start = performance.now();
@@ -196,6 +217,7 @@ describe("a process", () => {
     });
     expect(performance.now() - start).toBeLessThan(1_500);
     expect((await ask(port, "/live")).code).toBe(200);
+    expect(await leaderMetric(port)).toBe("0");
     await eventually(async () => expect((await ask(port, "/live")).code).toBe(503));
     // And again when it has gone on.
     await eventually(async () => expect((await ask(port, "/live")).code).toBe(200), { timeoutMs: 10_000 });

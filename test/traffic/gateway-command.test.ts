@@ -37,14 +37,20 @@ describe("the gateway command", () => {
   test("tells where connections go, and on SIGTERM drains and ends well", { timeout: 90_000 }, async () => {
     await using service = await NamedService.start("one");
     await etcd.put("/command/1", `a:${service.address}`);
-    await using child = start("/command", "--json", "--drain-ms", "60000");
+    const settings = ["--json", "--drain-ms", "60000", "--metrics", "127.0.0.1:0"];
+    await using child = start("/command", ...settings);
     const { address } = await told(child, "listening");
+    const { address: url } = await told(child, "metrics");
+    const metrics = url as string;
     expect(await told(child, "open")).toEqual({
       ...{ event: "open", election: "/command", leader: `a:${service.address}`, token: expect.any(Number) },
       ...{ address: service.address, why: null, time: expect.any(String) },
     });
     using client = new Client(address as string);
     await client.sees("hello from one");
+    const text = await (await fetch(metrics)).text();
+    expect(text).toContain('succession_gateway_connections_open{election="/command"} 1\n');
+    expect((await fetch(metrics, { method: "POST" })).status).toBe(405);
     child.signal("SIGTERM");
     await child.waitForError("waiting for 1 connections to end", startMs);
     client.write("still here");

@@ -3,6 +3,7 @@ import { connect, createServer, type Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
+import { exposition } from "../../src/metric.ts";
 import { Gateway } from "../../src/traffic/gateway.ts";
 import type { GatewaySettings } from "../../src/traffic/gateway-options.ts";
 import { notebook } from "../member/world.ts";
@@ -154,6 +155,7 @@ describe("a leader that cannot be reached", () => {
       const { accepted, loops, forwarded, refusedLate } = gateway.stats;
       expect({ accepted, forwarded, refusedLate }).toEqual({ accepted: 1, forwarded: 0, refusedLate: 1 });
       expect(loops).toBeGreaterThan(0);
+      expect(exposition(gateway.metrics())).toMatch(/^succession_gateway_loops_total\{.*\} [1-9]/m);
       expect(told("leads back to the gateway itself")).toBe(1);
     },
   );
@@ -177,11 +179,15 @@ describe("a leader that cannot be reached", () => {
     await eventually(() => expect(told("tells no address")).toBe(1));
     using client = new Client(gateway.address);
     await eventually(() => expect(gateway.stats.waiting).toBe(1));
+    const text = exposition(gateway.metrics());
+    expect(text).toContain(`succession_gateway_waits{election="${election}",reason="no-address"} 1\n`);
+    expect(text).toContain(`succession_gateway_connections_held{election="${election}"} 1\n`);
     await using service = await NamedService.start("one");
     await etcd.put(`${election}/2`, service.address);
     await fall();
     await client.sees("hello from one");
     expect(gateway.stats.addressFailures).toBe(1);
+    expect(exposition(gateway.metrics())).toMatch(/^succession_gateway_address_failures_total\{.*\} 1$/m);
   });
 
   test("in time is given up for another try", async () => {
