@@ -154,15 +154,17 @@ export class Output {
 /** Cuts a line that a terminal would wrap; its colours, which take no room, stay whole. */
 function cutLine(columns: number, line: string): string {
   let left = columns - 1;
-  return line
-    .split(/(\x1b\[[\d;]*m)/)
-    .map((part, at) => {
-      if (at % 2 === 1) return part;
-      const cut = cutTo(left, part, "");
-      left -= displayWidth(cut);
-      return cut;
-    })
-    .join("");
+  const cut = (text: string): string => {
+    const kept = cutTo(left, text, "");
+    left -= displayWidth(kept);
+    return kept;
+  };
+  const [plain = "", ...coloured] = line.split("\x1b[");
+  const parts = coloured.map((part) => {
+    const end = part.indexOf("m") + 1;
+    return `\x1b[${part.slice(0, end)}${cut(part.slice(end))}`;
+  });
+  return `${cut(plain)}${parts.join("")}`;
 }
 
 /** Text from elsewhere, such as an id, so that it cannot steer a terminal or break a line. */

@@ -148,7 +148,8 @@ export class Recorder {
     this.#seen.forgetBefore(leader.token);
     if (own?.token !== leader.token) return;
     // Where the end before was not seen, two clocks must do.
-    if (gapMs !== undefined && own.fields["gapMs"] === undefined) this.#tell(own.token, { gapMs });
+    const { gapMs: told } = own.fields;
+    if (gapMs !== undefined && told === undefined) this.#tell(own.token, { gapMs });
     await this.#log.prune();
   }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { StatusError } from "../../src/devserver/status-error.ts";
+import { type GrpcCode, StatusError } from "../../src/devserver/status-error.ts";
 import { toBytes, toText } from "../../src/etcd/bytes.ts";
-import { type GrpcCode, grpc } from "../../src/etcd/failure.ts";
+import { grpc } from "../../src/etcd/failure.ts";
 import { recordKey } from "../../src/member/term-record.ts";
 import { readHistory } from "../../src/overview/read.ts";
 import { Stage } from "../steering/stage.ts";
