@@ -1,7 +1,8 @@
 import { writeSync } from "node:fs";
+import { cutTo, displayWidth } from "./display-width.ts";
 
 /** Where text goes; a terminal has a size. */
-type Stream = NodeJS.WritableStream & Partial<Pick<NodeJS.WriteStream, "isTTY" | "columns">>;
+type Stream = NodeJS.WritableStream & Partial<Pick<NodeJS.WriteStream, "isTTY" | "columns" | "rows">>;
 
 /** What a terminal can show. */
 export interface Looks {
@@ -10,6 +11,7 @@ export interface Looks {
   readonly colour: boolean;
   readonly unicode: boolean;
   readonly columns: number;
+  readonly rows: number;
 }
 
 const up = (lines: number): string => (lines === 0 ? "\r" : `\x1b[${lines}A\r`);
@@ -17,10 +19,16 @@ const clearLine = "\x1b[K";
 const clearBelow = "\x1b[J";
 const hideCursor = "\x1b[?25l";
 const showCursor = "\x1b[?25h";
+/** The terminal's other screen, on which nothing wraps: a width that was misjudged must not spoil the rest. */
+const enterScreen = "\x1b[?1049h\x1b[?7l";
+const leaveScreen = "\x1b[?7h\x1b[?1049l";
+const home = "\x1b[H";
+/** What is said while the whole screen is taken comes after it, the latest of it. */
+const mostHeld = 20;
 
 /**
  * The only way out: results to standard output, messages to standard error. On a terminal a footer can stand below
- * everything printed and be redrawn in place.
+ * everything printed and be redrawn in place, or the whole screen be taken, which comes back as it was.
  */
 export class Output {
   readonly #env: NodeJS.ProcessEnv;
@@ -28,6 +36,11 @@ export class Output {
   readonly #stderr: Stream;
   #footer: readonly string[] = [];
   #cursorHidden = false;
+  /** Whether the whole screen is taken, and what was said meanwhile. */
+  #onScreen = false;
+  #held: string[] = [];
+  /** Called when the terminal has another size. */
+  onResized: () => void = () => {};
   /** Called when nobody reads standard output any more. */
   onBroken: () => void = () => {};
 
@@ -38,7 +51,10 @@ export class Output {
     stdout.on("error", () => this.onBroken());
     // Whoever closed standard error does not want to know.
     stderr.on("error", () => {});
-    stdout.on("resize", () => this.#redraw("", this.#footer));
+    stdout.on("resize", () => {
+      this.#redraw("", this.#footer);
+      this.onResized();
+    });
   }
 
   get looks(): Looks {
@@ -50,6 +66,7 @@ export class Output {
       colour: live && noColour === "",
       unicode: /utf-?8/i.test(locale) || process.platform === "darwin",
       columns: this.#stdout.columns ?? 80,
+      rows: this.#stdout.rows ?? 24,
     };
   }
 
@@ -68,6 +85,10 @@ export class Output {
 
   /** A message for people. */
   say(line: string): void {
+    if (this.#onScreen) {
+      this.#held = [...this.#held, line].slice(-mostHeld);
+      return;
+    }
     const footer = this.#footer;
     this.#redraw("", []);
     this.#stderr.write(`${line}\n`);
@@ -77,6 +98,21 @@ export class Output {
   /** Shows lines below everything else, in place of those shown before. Only where output is `live`. */
   footer(lines: readonly string[]): void {
     this.#redraw("", lines);
+  }
+
+  /** Shows lines on the whole screen, in place of those shown before. Only where output is `live`. */
+  screen(lines: readonly string[]): void {
+    const { columns, rows } = this.looks;
+    const drawn = lines.slice(0, rows).map((line) => `${cutLine(columns, line)}${clearLine}`);
+    const begin = this.#onScreen ? "" : `${enterScreen}${hideCursor}`;
+    this.#onScreen = true;
+    this.#cursorHidden = true;
+    this.#stdout.write(`${begin}${home}${drawn.join("\r\n")}${clearBelow}`);
+  }
+
+  /** Gives the screen back, with what was said meanwhile. */
+  leaveScreen(): void {
+    if (this.#onScreen) this.leaveTerminal();
   }
 
   /** Waits until what was written has been taken, but not for a reader who has stopped reading. */
@@ -99,7 +135,7 @@ export class Output {
       return;
     }
     const { columns } = this.looks;
-    const drawn = footer.map((line) => `${cutTo(columns, line)}${clearLine}\n`).join("");
+    const drawn = footer.map((line) => `${cutLine(columns, line)}${clearLine}\n`).join("");
     this.#stdout.write(
       `${this.#cursorHidden ? "" : hideCursor}${up(this.#footer.length)}${above}${drawn}${clearBelow}`,
     );
@@ -111,8 +147,11 @@ export class Output {
   leaveTerminal(): void {
     if (!this.#cursorHidden) return;
     this.#cursorHidden = false;
+    const leave = this.#onScreen ? leaveScreen : "";
+    this.#onScreen = false;
     try {
-      writeSync(1, showCursor);
+      writeSync(1, `${leave}${showCursor}`);
+      for (const line of this.#held.splice(0)) writeSync(2, `${line}\n`);
     } catch {
       // The terminal is gone.
     }
@@ -120,17 +159,19 @@ export class Output {
 }
 
 /** Cuts a line that a terminal would wrap; its colours, which take no room, stay whole. */
-function cutTo(columns: number, line: string): string {
-  let shown = 0;
-  let inColour = false;
-  let cut = "";
-  for (const character of line) {
-    if (character === "\x1b") inColour = true;
-    if (inColour || shown < columns - 1) cut += character;
-    if (!inColour) shown++;
-    if (character === "m") inColour = false;
-  }
-  return cut;
+function cutLine(columns: number, line: string): string {
+  let left = columns - 1;
+  const cut = (text: string): string => {
+    const kept = cutTo(left, text, "");
+    left -= displayWidth(kept);
+    return kept;
+  };
+  const [plain = "", ...coloured] = line.split("\x1b[");
+  const parts = coloured.map((part) => {
+    const end = part.indexOf("m") + 1;
+    return `\x1b[${part.slice(0, end)}${cut(part.slice(end))}`;
+  });
+  return `${cut(plain)}${parts.join("")}`;
 }
 
 /** Text from elsewhere, such as an id, so that it cannot steer a terminal or break a line. */

@@ -21,6 +21,7 @@ import { Ends, healthReport } from "./health-report.ts";
 import { Measurements } from "./measurements.ts";
 import { type CheckedSettings, checkSettings, checkTimeoutMs, type MemberOptions } from "./options.ts";
 import { next, outside, type Phase, type PhaseEvent, type PhaseName } from "./phase.ts";
+import { Recorder } from "./recorder.ts";
 import { Returns } from "./returns.ts";
 import { Rounds } from "./rounds.ts";
 import { Steering } from "./steering.ts";
@@ -60,6 +61,7 @@ export class Member implements AsyncDisposable {
   #health: HealthServer | undefined;
   #openingHealth: Promise<void> | undefined;
   readonly #steering: Steering;
+  readonly #recorder: Recorder;
   #checkup: Checkup | undefined;
   /** Those who wait for the service to be well. */
   #onFit: () => void = () => {};
@@ -94,11 +96,16 @@ export class Member implements AsyncDisposable {
       candidacy: () => this.#rounds.candidacy,
       trouble: () => this.#checkup?.trouble,
     });
+    this.#recorder = new Recorder({
+      ...{ etcd, settings, logger: this.#logger, line: this.#line },
+      candidacy: () => this.#rounds.candidacy,
+    });
     this.#forgets.push(
       this.#line.subscribe(() => {
         this.#measurements.lineChanged();
         this.#tell();
         this.#steering.changed();
+        this.#recorder.lineChanged();
       }),
     );
     this.#forgets.push(onAbort(etcd.closedSignal, () => void this.leave()));
@@ -290,7 +297,7 @@ export class Member implements AsyncDisposable {
     const late = new AbortController();
     const cancel = clock.at(clock.now() + timeoutMs, () => late.abort());
     const done = this.#running
-      .then(() => this.#returns.settled())
+      .then(() => Promise.all([this.#returns.settled(), this.#recorder.settled()]))
       .then(() => Promise.all([...this.#companions].map((companion) => companion.left())));
     await unlessAborted(done, late.signal).catch(() => {
       this.#logger.warn(
@@ -302,6 +309,7 @@ export class Member implements AsyncDisposable {
     for (const forget of this.#forgets) forget();
     this.#cancelTelling();
     this.#returns.stop();
+    this.#recorder.stop();
     this.#line.release();
     this.#changes.end();
     if (this.#ownsEtcd) await this.#etcd.close();
@@ -319,6 +327,7 @@ export class Member implements AsyncDisposable {
     const before = this.#phase;
     this.#phase = next(before, event);
     this.#steering.changed();
+    this.#record(before, event);
     if (event.on === "joined" || event.on === "witnessing") {
       this.#cause = undefined;
       this.#onJoined();
@@ -331,6 +340,14 @@ export class Member implements AsyncDisposable {
     this.#measurements.phaseChanged(before, this.#phase, event.on === "lost" ? event.cause : undefined);
     this.#logger.info({ phase: this.#phase, event: event.on }, `${before.at} -> ${this.#phase.at}`);
     this.#tell();
+  }
+
+  #record(before: Phase, event: PhaseEvent): void {
+    const { candidacy } = this.#rounds;
+    if (event.on === "joined") this.#recorder.joined();
+    if (event.on === "elected" && candidacy !== undefined) this.#recorder.begun(candidacy);
+    const ledBefore = before.at === "promoting" || before.at === "leading";
+    if (event.on === "lost" && ledBefore) this.#recorder.ended(event.cause);
   }
 
   #state(): MemberChange {
