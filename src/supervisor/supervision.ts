@@ -14,6 +14,7 @@ import { Leash, reapMs } from "./leash.ts";
 import { untilNobodyIsCalled } from "./namesake.ts";
 import type { SupervisorOptions } from "./options.ts";
 import { Program } from "./program.ts";
+import { programEnvironment } from "./program-environment.ts";
 import { Restarts } from "./restarts.ts";
 import type { Warden } from "./warden.ts";
 
@@ -139,17 +140,11 @@ export class Supervision {
   /** Starts the program: for a term, which it must not outlive, or as a standby. */
   launch(term: Term | undefined, until: number | null): Program {
     const { options, clock } = this;
-    const { command, heartbeatFd, election, id, on } = options;
-    const env = {
-      ...options.env,
-      SUCCESSION_ROLE: term === undefined ? "standby" : "leader",
-      SUCCESSION_ELECTION: election,
-      SUCCESSION_ID: id,
-      SUCCESSION_TOKEN: term === undefined ? "" : String(term.token),
-      ...(heartbeatFd === undefined ? {} : { SUCCESSION_HEARTBEAT_FD: String(heartbeatFd) }),
-      ...(options.roleFile === undefined ? {} : { SUCCESSION_ROLE_FILE: options.roleFile }),
-      ...(this.apiAddress === undefined ? {} : { SUCCESSION_API: this.apiAddress }),
-    };
+    const { command, heartbeatFd, roleFile, election, id, on } = options;
+    const env = programEnvironment(options.env, {
+      role: term === undefined ? "standby" : "leader",
+      ...{ election, id, token: term?.token, heartbeatFd, roleFile, api: this.apiAddress },
+    });
     const program = new Program({
       ...{ clock, command, env, heartbeatFd, until },
       containment: this.#containment,
