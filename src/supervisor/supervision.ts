@@ -16,6 +16,7 @@ import type { SupervisorOptions } from "./options.ts";
 import { Program } from "./program.ts";
 import { programEnvironment } from "./program-environment.ts";
 import { Restarts } from "./restarts.ts";
+import { type StepDown, stepDown } from "./step-down.ts";
 import type { Warden } from "./warden.ts";
 
 /** Ends by which etcd has no key of ours any more: a successor may lead already, and there is no time left. */
@@ -40,6 +41,7 @@ export class Supervision {
   #program: Program | undefined;
   #member: Member | undefined;
   #lead: Lead | undefined;
+  #steppingDown: Promise<StepDown> | undefined;
   #code: number | undefined;
   #hurried = false;
 
@@ -105,7 +107,7 @@ export class Supervision {
   async begin(term: Term, leash: Leash): Promise<Lead | undefined> {
     if (leash.killAt <= this.clock.now() || term.signal.aborted) return undefined;
     this.options.on({ on: "leads", token: term.token });
-    const lead = Lead.begin(term, this.announcements);
+    const lead = Lead.begin(term, this.announcements, (cause) => this.#member?.fail(cause));
     this.#lead = lead;
     // Whoever looks into the file when he is told finds what it means.
     await this.announcements.filed;
@@ -115,13 +117,12 @@ export class Supervision {
     return undefined;
   }
 
-  /** Gives the lead up by plan, for the next in line. Returns whether there was one. */
-  stepDown(): boolean {
-    const lead = this.#lead;
-    if (lead === undefined || lead.isOver || this.announcements.role.remainingMs <= 0) return false;
-    this.options.on({ on: "step-down", token: lead.term.token });
-    lead.stepDown();
-    return true;
+  /** Hands the lead over to the next in line. Whoever asks meanwhile hears the same. */
+  async stepDown(): Promise<StepDown> {
+    this.#steppingDown ??= this.#stepDown().finally(() => {
+      this.#steppingDown = undefined;
+    });
+    return await this.#steppingDown;
   }
 
   /** How the member is, computed now; it leads only where its program does. */
@@ -242,6 +243,16 @@ export class Supervision {
         on({ on: "namesake", candidate });
       },
     });
+  }
+
+  async #stepDown(): Promise<StepDown> {
+    const [lead, member] = [this.#lead, this.#member];
+    if (lead === undefined || member === undefined || this.announcements.role.remainingMs <= 0)
+      return { at: "refused", reason: "does not lead" };
+    const done = await stepDown(member, lead);
+    const refused = done.at === "given-up" ? undefined : done.reason;
+    this.options.on({ on: "step-down", token: lead.term.token, refused });
+    return done;
   }
 
   /** Never rejects. */
