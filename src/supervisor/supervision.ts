@@ -1,4 +1,5 @@
 import { type SystemClock, systemClock } from "../clock.ts";
+import type { Candidate } from "../concurrency/line.ts";
 import type { Term } from "../concurrency/term.ts";
 import type { Cause } from "../errors.ts";
 import type { NoReport } from "../health/answer.ts";
@@ -11,7 +12,7 @@ import type { Exit } from "./exit.ts";
 import { Health } from "./health.ts";
 import { Lead } from "./lead.ts";
 import { Leash, reapMs } from "./leash.ts";
-import { untilNobodyIsCalled } from "./namesake.ts";
+import { joinAlone } from "./namesake.ts";
 import type { SupervisorOptions } from "./options.ts";
 import { Program } from "./program.ts";
 import { programEnvironment } from "./program-environment.ts";
@@ -209,40 +210,30 @@ export class Supervision {
 
   /** Joins the election, after others of the same id. Resolves to `undefined` if `signal` aborts before that. */
   async join(lead: (term: Term) => Promise<void>, signal: AbortSignal): Promise<Member | undefined> {
-    const { etcd, election, id, ttlSeconds, details, logger, namesakes } = this.options;
+    const { etcd, election, id, ttlSeconds, details, logger, namesakes, on } = this.options;
+    const join = (): Promise<Member> =>
+      Member.join({
+        ...{ etcd, election, id, ttlSeconds, logger, lead, signal },
+        ...details,
+        stopTimeoutMs: this.stopTimeoutMs,
+        // This process does nothing that could block it, and where it hangs the shim acts.
+        worker: false,
+      });
+    const onFound = (candidate: Candidate): void => {
+      if (namesakes === "refuse") throw new Error(`${id} stands in ${election} already, as ${candidate.key}`);
+      on({ on: "namesake", candidate });
+    };
     try {
-      for (;;) {
-        if (namesakes !== "ignore") await this.#untilAlone(signal);
-        const member = await Member.join({
-          ...{ etcd, election, id, ttlSeconds, logger, lead, signal },
-          ...details,
-          stopTimeoutMs: this.stopTimeoutMs,
-          // This process does nothing that could block it, and where it hangs the shim acts.
-          worker: false,
-        });
-        // Two that started at the same moment: the later one goes behind.
-        if (namesakes === "ignore" || !hasOlderNamesake(member)) {
-          void this.#follow(member);
-          return member;
-        }
-        await member.leave();
-      }
+      const member =
+        namesakes === "ignore"
+          ? await join()
+          : await joinAlone(join, id, { etcd, election, signal, onFound });
+      void this.#follow(member);
+      return member;
     } catch (error) {
       if (signal.aborted) return undefined;
       throw error;
     }
-  }
-
-  async #untilAlone(signal: AbortSignal): Promise<void> {
-    const { etcd, election, id, namesakes, on } = this.options;
-    await untilNobodyIsCalled(id, {
-      ...{ etcd, election, signal },
-      onFound: (candidate) => {
-        if (namesakes === "refuse")
-          throw new Error(`${id} stands in ${election} already, as ${candidate.key}`);
-        on({ on: "namesake", candidate });
-      },
-    });
   }
 
   async #stepDown(): Promise<StepDown> {
@@ -284,9 +275,4 @@ export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     onAbort(signal, resolve);
   });
-}
-
-function hasOlderNamesake({ id, line, role, phase }: Member): boolean {
-  // The leader is the oldest of all. Of the others of this name, the newest is our own.
-  return role === "standby" && phase === "waiting" && line.filter((each) => each.id === id).length > 1;
 }
