@@ -23,11 +23,12 @@ describe.each(["key", "lease"] as const)("when etcd loses a living leader's %s, 
         inOrder: false,
       });
       const overlaps: number[] = [];
-      for (let count = 0; count < rounds; count++) {
+      while (overlaps.length < rounds) {
         await stage.standing(2);
         const { leader, token } = await stage.acting();
         const from = leader.child.stderr.split("\n").length - 1;
-        await stage.remove(what, token);
+        // On a busy machine a term may end by itself in this moment.
+        if (!(await stage.remove(what, token))) continue;
         await leader.child.waitForError("the program was ended by SIGKILL", 60_000, { from });
         const then = stage.acts.length;
         await stage.acting(token);

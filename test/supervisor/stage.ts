@@ -129,13 +129,14 @@ export class Stage {
     );
   }
 
-  /** Deletes the leader's key, or revokes its lease, as an operator may. */
-  async remove(what: "key" | "lease", token: bigint): Promise<void> {
+  /** Deletes the key of this token, or revokes its lease, as an operator may. Resolves to whether it was there. */
+  async remove(what: "key" | "lease", token: bigint): Promise<boolean> {
     const { kvs } = await this.#etcd.range(`${this.#options.election}/`, { prefix: true });
     const found = kvs.find((kv) => kv.createRevision === token);
-    if (found === undefined) throw new Error(`no key with the token ${token}`);
+    if (found === undefined) return false;
     if (what === "key") await this.#etcd.delete(found.key);
     else await this.#etcd.leaseRevoke(found.lease);
+    return true;
   }
 
   /** How many seconds after the first act of a later term the last one of this term was; negative if before it. */
