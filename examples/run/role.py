@@ -53,11 +53,11 @@ class Supervisor:
                 yield json.loads(line[len(b"data: "):])
 
     def step_down(self):
-        """Gives the lead up by plan. Returns whether there was one."""
+        """Gives the lead up to the next in line. Returns None, or why that is not possible now."""
         status, answer = self._ask("POST", "/step-down")
-        if status not in (202, 409):
+        if status in (401, 403):
             raise PermissionError(answer["reason"])
-        return status == 202
+        return None if status == 202 else answer["reason"]
 
     def _ask(self, method, path, timeout=10):
         connection = self._connect(timeout)
@@ -85,7 +85,10 @@ def main(command="role", *arguments):
         for state in supervisor.events():
             print(json.dumps(state), flush=True)
     elif command == "step-down":
-        return 0 if supervisor.step_down() else 1
+        refusal = supervisor.step_down()
+        if refusal is not None:
+            print(refusal, file=sys.stderr)
+            return 1
     else:
         print(__doc__, file=sys.stderr)
         return 2

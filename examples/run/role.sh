@@ -13,12 +13,12 @@ ask() {
   esac
 }
 
-# Over TCP a POST needs the token. It goes by standard input: a command line is for everybody to see.
+# Refused, it says the reason and ends with 22. Over TCP a POST needs the token. It goes by standard input: a command line is for everybody to see.
 post() {
   if [ -n "${SUCCESSION_API_TOKEN:-}" ]; then
-    printf 'header = "Authorization: Bearer %s"\n' "$SUCCESSION_API_TOKEN" | ask "$1" --fail --request POST --config -
+    printf 'header = "Authorization: Bearer %s"\n' "$SUCCESSION_API_TOKEN" | ask "$1" --fail-with-body --request POST --config -
   else
-    ask "$1" --fail --request POST
+    ask "$1" --fail-with-body --request POST
   fi
 }
 

@@ -1,5 +1,6 @@
 import type { Logger } from "../log.ts";
 import type { Arguments } from "./arguments.ts";
+import { logFormats, logLevels } from "./log-output.ts";
 import type { Output } from "./output.ts";
 import type { Stop } from "./stop.ts";
 
@@ -8,6 +9,8 @@ export interface Flag {
   readonly short?: string;
   /** What stands for the value in help texts; a flag without one is a switch. */
   readonly value?: string;
+  /** All that the value may be, where that can be listed. */
+  readonly choices?: readonly string[];
   readonly help: string;
 }
 
@@ -23,6 +26,14 @@ export interface Context {
   readonly logger: Logger;
 }
 
+/** A command before it is loaded: help and wrong usage must not wait for a gRPC library. */
+export interface CommandEntry {
+  readonly name: string;
+  readonly alias?: string;
+  readonly summary: string;
+  load(): Promise<Command>;
+}
+
 /** One command of `succession`. */
 export interface Command {
   readonly name: string;
@@ -31,6 +42,8 @@ export interface Command {
   /** Paragraphs of the help text; one with line breaks of its own keeps them. */
   readonly about: readonly string[];
   readonly flags: Flags;
+  /** All that its first argument may be, where that can be listed. */
+  readonly choices?: readonly string[];
   /** A command line, without `succession`, and what it does. */
   readonly examples: readonly (readonly [line: string, does: string])[];
   /** Resolves to the exit code. */
@@ -39,8 +52,12 @@ export interface Command {
 
 export const commonFlags: Flags = {
   json: { help: "print JSON, one object a line, on standard output alone" },
-  "log-level": { value: "LEVEL", help: "silent, error, warn, info or debug (default: error)" },
-  "log-format": { value: "FORMAT", help: "text or json (default: text)" },
+  "log-level": {
+    value: "LEVEL",
+    choices: logLevels,
+    help: "silent, error, warn, info or debug (default: error)",
+  },
+  "log-format": { value: "FORMAT", choices: logFormats, help: "text or json (default: text)" },
   help: { short: "h", help: "print this text" },
 };
 

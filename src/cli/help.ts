@@ -23,7 +23,7 @@ export function generalHelp(
       "Active/standby failover on etcd: of several copies of a service exactly one leads, and the next in line takes over by itself.",
       "",
     ),
-    `Commands:\n${commands.map(({ name, summary }) => `  ${name.padEnd(10)}${summary}`).join("\n")}`,
+    `Commands:\n${commands.map(({ name, summary }) => `  ${name.padEnd(12)}${summary}`).join("\n")}`,
     wrap(
       "Settings come from the flag, else from the environment: SUCCESSION_ENDPOINTS, SUCCESSION_TTL and so on, else what etcdctl reads (ETCDCTL_ENDPOINTS, ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY, ETCDCTL_USER). Exit codes: 0 done, 1 failed, 2 wrong usage.",
       "",

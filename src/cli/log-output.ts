@@ -2,17 +2,17 @@ import type { Logger } from "../log.ts";
 import type { Output } from "./output.ts";
 import { UsageError } from "./usage-error.ts";
 
-const levels = ["silent", "error", "warn", "info", "debug"] as const;
-const formats = ["text", "json"] as const;
+export const logLevels = ["silent", "error", "warn", "info", "debug"] as const;
+export const logFormats = ["text", "json"] as const;
 
 /** A logger that writes to standard error, as `--log-level` and `--log-format` say. */
 export function loggerFor(output: Output, level: string | undefined, format: string | undefined): Logger {
-  const most = levels.indexOf(oneOf("--log-level", levels, level ?? "error"));
-  const asJson = oneOf("--log-format", formats, format ?? "text") === "json";
+  const most = logLevels.indexOf(oneOf("--log-level", logLevels, level ?? "error"));
+  const asJson = oneOf("--log-format", logFormats, format ?? "text") === "json";
   const write =
     (name: "error" | "warn" | "info" | "debug") =>
     (fields: object, message: string): void => {
-      if (levels.indexOf(name) > most) return;
+      if (logLevels.indexOf(name) > most) return;
       output.say(asJson ? jsonLine(name, fields, message) : textLine(name, fields, message));
     };
   return { debug: write("debug"), info: write("info"), warn: write("warn"), error: write("error") };

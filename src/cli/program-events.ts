@@ -92,7 +92,9 @@ function describe(event: Exclude<SupervisorEvent, { on: "member" | "leads" }>): 
     case "api":
       return `answers at ${event.address}`;
     case "step-down":
-      return "gives up the lead, as it was asked to";
+      return event.refused === undefined
+        ? "gave up the lead, as it was asked to"
+        : `was asked to give up the lead, and did not: ${event.refused}`;
     case "role-file":
       return `the role file does not say the present role: ${event.why}`;
     case "hook":

@@ -21,9 +21,14 @@ const defaults = {
   heartbeatMs: 5_000,
 };
 
+const standbys = ["cold", "warm"] as const;
+const containments = ["auto", ...containmentNames] as const;
+const lossPolicies = ["kill", "signal"] as const;
+
 export const programFlags: Flags = {
   standby: {
     value: "HOW",
+    choices: standbys,
     help: "cold: started to lead; warm: always running, told its role (default: cold)",
   },
   grace: {
@@ -32,12 +37,14 @@ export const programFlags: Flags = {
   },
   restart: {
     value: "WHEN",
+    choices: restartPolicies,
     help: "never, on-failure or always: stand again when it ends (default: on-failure)",
   },
   "restart-limit": { value: "N", help: `give up at so many failures (default: ${defaults.restartLimit})` },
   "restart-window": { value: "SECONDS", help: `within so long (default: ${defaults.restartWindowSeconds})` },
   containment: {
     value: "HOW",
+    choices: containments,
     help: "auto, cgroup, namespace or group: how all of it is found (default: auto)",
   },
   "health-cmd": { value: "COMMAND", help: "a shell command that ends with 0 while the program is well" },
@@ -56,7 +63,11 @@ export const programFlags: Flags = {
   "heartbeat-ms": { value: "MS", help: `the longest silence there (default: ${defaults.heartbeatMs})` },
   "lead-signal": { value: "SIGNAL", help: "tells a warm program that it leads (default: SIGUSR1)" },
   "standby-signal": { value: "SIGNAL", help: "tells it that it stands by (default: SIGUSR2)" },
-  "on-loss": { value: "HOW", help: "kill or signal: what ends a warm program's lead (default: kill)" },
+  "on-loss": {
+    value: "HOW",
+    choices: lossPolicies,
+    help: "kill or signal: what ends a warm program's lead (default: kill)",
+  },
   "role-file": { value: "FILE", help: "says the role, token, leader and cause, as a line of JSON" },
   ...hookFlags,
   ...apiFlags,
@@ -88,7 +99,7 @@ export function programSettingsOf(args: Arguments, env: Env, ttlSeconds: number)
     wholeNumberOf(given(name), "an integer of 1 or more", fallback, 1, Number.MAX_SAFE_INTEGER);
   const [address, zone] = [given("address")?.value, given("zone")?.value];
   return {
-    standby: choiceOf(given("standby"), ["cold", "warm"], "cold"),
+    standby: choiceOf(given("standby"), standbys, "cold"),
     ...stoppingSettingsOf(given, seconds, ttlSeconds),
     api: apiSettingsOf(args, env),
     roleFile: fileOf(given("role-file")),
@@ -97,7 +108,7 @@ export function programSettingsOf(args: Arguments, env: Env, ttlSeconds: number)
       limit: count("restart-limit", defaults.restartLimit),
       windowMs: seconds("restart-window", defaults.restartWindowSeconds),
     },
-    containment: choiceOf(given("containment"), ["auto", ...containmentNames], "auto"),
+    containment: choiceOf(given("containment"), containments, "auto"),
     health: {
       checks: checksOf(given("health-cmd"), given("health-http"), env),
       periodMs: seconds("health-period", defaults.healthPeriodSeconds),
@@ -111,7 +122,7 @@ export function programSettingsOf(args: Arguments, env: Env, ttlSeconds: number)
       lead: signalOf(given("lead-signal"), "SIGUSR1"),
       standby: signalOf(given("standby-signal"), "SIGUSR2"),
     },
-    onLoss: choiceOf(given("on-loss"), ["kill", "signal"], "kill"),
+    onLoss: choiceOf(given("on-loss"), lossPolicies, "kill"),
     details: { ...(address === undefined ? {} : { address }), ...(zone === undefined ? {} : { zone }) },
   };
 }

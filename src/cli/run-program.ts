@@ -2,6 +2,7 @@ import { hostname } from "node:os";
 import { checkElection, checkValue } from "../concurrency/naming.ts";
 import { Etcd } from "../etcd/etcd.ts";
 import { unusableCommand } from "../supervisor/executable.ts";
+import { withoutTold } from "../supervisor/program-environment.ts";
 import { type SupervisorControl, supervise } from "../supervisor/supervisor.ts";
 import { onAbort } from "../waiting.ts";
 import { type Command, type Context, etcdFlags } from "./command.ts";
@@ -50,7 +51,8 @@ export const runProgram: Command = {
 };
 
 async function superviseProgram(context: Context): Promise<number> {
-  const { env, output, stop, logger } = context;
+  const { output, stop, logger } = context;
+  const env = withoutTold(context.env);
   const { own: args, command } = context.arguments.split;
   const [election] = args.take(["ELECTION"]);
   if (command.length === 0) throw new UsageError("COMMAND is missing");

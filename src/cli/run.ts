@@ -1,6 +1,6 @@
 import { version } from "../version.ts";
 import { type Arguments, parseArguments, splitAtCommand } from "./arguments.ts";
-import { type Command, commonFlags, etcdFlags } from "./command.ts";
+import { type CommandEntry, commonFlags, etcdFlags } from "./command.ts";
 import { commandHelp, generalHelp } from "./help.ts";
 import { loggerFor } from "./log-output.ts";
 import { oneLine } from "./one-line.ts";
@@ -10,13 +10,12 @@ import { Stop, Stopped } from "./stop.ts";
 import { nearest } from "./suggestion.ts";
 import { UsageError } from "./usage-error.ts";
 
-/** Loaded when asked for: help and wrong usage must not wait for a gRPC library. */
-const commands: readonly {
-  readonly name: string;
-  readonly alias?: string;
-  readonly summary: string;
-  load(): Promise<Command>;
-}[] = [
+export const commands: readonly CommandEntry[] = [
+  {
+    name: "completion",
+    summary: "prints what a shell needs to complete command lines",
+    load: async () => (await import("./completion.ts")).completionOf(commands),
+  },
   {
     name: "demo",
     summary: "three members and live traffic: leaders are killed, others lead",

@@ -23,10 +23,11 @@ import { type CheckedSettings, checkSettings, checkTimeoutMs, type MemberOptions
 import { next, outside, type Phase, type PhaseEvent, type PhaseName } from "./phase.ts";
 import { Recorder } from "./recorder.ts";
 import { Returns } from "./returns.ts";
-import { Rounds } from "./rounds.ts";
+import { Rounds, type WorkFailure } from "./rounds.ts";
 import { Steering } from "./steering.ts";
 
 export type { MemberChange, Role } from "./changes.ts";
+export type { WorkFailure } from "./rounds.ts";
 
 /** What a graceful end gets beside the time that the work has to stop. */
 const returnMs = 2_000;
@@ -193,6 +194,16 @@ export class Member implements AsyncDisposable {
   /** @internal What the health endpoints say, computed now. */
   get healthReport(): HealthReport {
     return this.#healthReport();
+  }
+
+  /** @internal Ends the own term, of whose work somebody knows that it is over or must be, before that has stopped. */
+  fail(cause: WorkFailure): void {
+    this.#rounds.fail(cause);
+  }
+
+  /** @internal The token of the own key, of the newest candidacy. */
+  get ownToken(): bigint | undefined {
+    return this.#rounds.candidacy?.token;
   }
 
   /** @internal Ties what serves on this member's behalf to its life. */

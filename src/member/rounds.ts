@@ -53,6 +53,9 @@ const passedMs = 1_000;
 /** How long `onLost: "exit"` waits for etcd to take the key and lease back. */
 const exitPatienceMs = 1_000;
 
+/** What may become of the work of a term. */
+export type WorkFailure = Extract<Cause, "finished" | "failed" | "unhealthy" | "hung">;
+
 export interface RoundsOptions {
   readonly etcd: Etcd;
   readonly logger: Logger;
@@ -80,6 +83,8 @@ export class Rounds {
   readonly #options: RoundsOptions;
   readonly #startedAt: string;
   #candidacy: Candidacy | undefined;
+  /** The one whose work said that it has failed. */
+  #failed: Candidacy | undefined;
   #hasJoined = false;
   #detailsRefused = false;
 
@@ -91,6 +96,17 @@ export class Rounds {
   /** The newest candidacy, ended or not. */
   get candidacy(): Candidacy | undefined {
     return this.#candidacy;
+  }
+
+  /**
+   * Ends the term before its work has stopped, because of what has become of that. Whether it then stops in time is looked
+   * after as at any end of a term.
+   */
+  fail(cause: WorkFailure): void {
+    const candidacy = this.#candidacy;
+    if (candidacy?.term === undefined || candidacy.endCause !== undefined) return;
+    this.#failed = candidacy;
+    candidacy.end(cause);
   }
 
   /** Resolves when the member has left and its work has settled; rejects if the first joining is hopeless. */
@@ -124,7 +140,8 @@ export class Rounds {
 
   #pauseMs(cause: Cause | undefined, failures: number): number {
     const { etcd, settings } = this.#options;
-    return cause === "finished" || cause === "failed"
+    const failed = this.#failed !== undefined && this.#failed === this.#candidacy;
+    return cause === "finished" || cause === "failed" || failed
       ? backoffMs(etcd.clock, failures, firstPauseMs, longestPauseMs)
       : backoffMs(etcd.clock, failures, 50, settings.ttlSeconds * 200);
   }

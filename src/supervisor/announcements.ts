@@ -59,8 +59,8 @@ export class Announcements {
   startOnLead(program: Program, token: bigint): Hook | undefined {
     const { onLead, onLeadMs } = this.#options.hooks;
     if (onLead === undefined || program.ended) return undefined;
-    const { command, env } = program.alongside(shell(onLead));
-    return this.#start("on-lead", command, { ...this.#env(token, undefined), ...env }, onLeadMs);
+    const { command, env } = program.alongside(shell(onLead), this.#env(token, undefined));
+    return this.#start("on-lead", command, env, onLeadMs);
   }
 
   /** Runs the hook of a standby to its end, which comes in its time. */

@@ -8,6 +8,7 @@ import { ApiAccess, type Refusal } from "./api-access.ts";
 import { EventStream } from "./api-events.ts";
 import { listenOnSocket } from "./api-socket.ts";
 import type { ProgramRole } from "./role.ts";
+import type { StepDown } from "./step-down.ts";
 
 /** Where to serve: a socket in the file system, or TCP. */
 export type ApiPlace = { readonly path: string } | { readonly host: string; readonly port: number };
@@ -24,8 +25,8 @@ export interface ApiSource {
   readonly ttlMs: number;
   readonly role: ProgramRole;
   report(): HealthReport | NoReport;
-  /** Returns whether there was a lead to give up. */
-  stepDown(): boolean;
+  /** Never rejects, and is bounded in time. */
+  stepDown(): Promise<StepDown>;
 }
 
 /** Those who wait or listen, each; the rest must come again. */
@@ -145,7 +146,7 @@ export class ApiServer {
     const allow = { allow: allowed.join(", ") };
     if (!allowed.includes(method))
       return { status: 405, body: { reason: `ask with ${allow.allow}` }, headers: allow };
-    if (method === "POST") return this.#stepDown(request);
+    if (method === "POST") return await this.#stepDown(request);
     const health = this.#health(pathname);
     // Balancers check by OPTIONS, too.
     if (health !== undefined) return method === "OPTIONS" ? { ...health, headers: allow } : health;
@@ -195,12 +196,12 @@ export class ApiServer {
     return undefined;
   }
 
-  #stepDown(request: IncomingMessage): Answer {
+  async #stepDown(request: IncomingMessage): Promise<Answer> {
     const refusal = this.#access?.refuseChange(request);
     if (refusal !== undefined) return refused(refusal);
-    // The program is still stopping when this is answered; it may be who asked.
-    if (this.#source.stepDown()) return { status: 202, body: this.#state };
-    return { status: 409, body: { ...this.#state, reason: "does not lead" } };
+    const done = await this.#source.stepDown();
+    if (done.at === "given-up") return { status: 202, body: this.#state };
+    return { status: done.at === "refused" ? 409 : 503, body: { ...this.#state, reason: done.reason } };
   }
 }
 

@@ -2,7 +2,7 @@ import { spawnSync } from "node:child_process";
 import { makeCgroup } from "./cgroup.ts";
 import type { Enclosure } from "./enclosure.ts";
 import { Killing } from "./killing.ts";
-import { childIds, innerId } from "./process-table.ts";
+import { childIds, innerId, showsThisNamespace } from "./process-table.ts";
 
 export const containmentNames = ["cgroup", "namespace", "group"] as const;
 
@@ -88,6 +88,7 @@ export function chooseContainment(wanted: ContainmentName | "auto"): Choice {
 /** Runs `true` in it. Returns what does not work. */
 function tryOut(containment: Containment): string | undefined {
   if (process.platform !== "linux") return "needs Linux";
+  if (containment !== cgroup && !showsThisNamespace()) return "/proc is that of another pid namespace";
   try {
     const enclosure = containment.enclose(`try-${process.pid}`, "");
     const [file = "", ...args] = containment.wrap(["true"], enclosure);

@@ -13,3 +13,19 @@ export interface Enclosure {
 
 /** The name of the variable that marks the processes of a program. */
 export const markVariable = "SUCCESSION_RUN_ID";
+
+/** The same for those of a hook. */
+export const hookVariable = "SUCCESSION_HOOK_ID";
+
+/**
+ * Marks what is started with this environment. The marks of whatever this supervisor itself is started by stay, so that who
+ * kills that finds the program as well.
+ */
+export function marked(
+  env: NodeJS.ProcessEnv,
+  variable: typeof markVariable | typeof hookVariable,
+  mark: string,
+): NodeJS.ProcessEnv {
+  const { [variable]: outer = "" } = env;
+  return { ...env, [variable]: outer === "" ? mark : `${outer} ${mark}` };
+}

@@ -1,11 +1,9 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import type { Clock } from "../clock.ts";
 import { sleep } from "../waiting.ts";
+import { hookVariable, marked } from "./enclosure.ts";
 import { describeExit, exitOf } from "./exit.ts";
 import { Killing } from "./killing.ts";
-
-/** Marks the processes of one run of a hook, as `SUCCESSION_RUN_ID` does those of the program. */
-const hookVariable = "SUCCESSION_HOOK_ID";
 
 /** A process that cannot be killed for so long hangs in the kernel; nobody waits for it. */
 const reapMs = 1_000;
@@ -43,7 +41,7 @@ export class Hook {
     const [file = "", ...args] = command;
     this.#options = options;
     this.#process = spawn(file, args, {
-      env: { ...env, [hookVariable]: mark },
+      env: marked(env, hookVariable, mark),
       stdio: ["ignore", 2, 2],
       detached: true,
     });

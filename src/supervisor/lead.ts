@@ -1,5 +1,6 @@
 import type { Term } from "../concurrency/term.ts";
 import type { Cause } from "../errors.ts";
+import type { WorkFailure } from "../member/member.ts";
 import { onAbort } from "../waiting.ts";
 import type { Announcements } from "./announcements.ts";
 import type { Exit } from "./exit.ts";
@@ -12,32 +13,33 @@ import { endCauseOf } from "./role.ts";
 export class Lead {
   readonly term: Term;
   readonly #announcements: Announcements;
-  readonly #steppedDown = new AbortController();
+  readonly #fail: (cause: WorkFailure) => void;
   #hook: Hook | undefined;
   #hookGone: Promise<void> = Promise.resolve();
   #cause: Cause | undefined;
 
-  private constructor(term: Term, announcements: Announcements) {
+  private constructor(term: Term, announcements: Announcements, fail: (cause: WorkFailure) => void) {
     this.term = term;
     this.#announcements = announcements;
+    this.#fail = fail;
   }
 
-  static begin(term: Term, announcements: Announcements): Lead {
-    const lead = new Lead(term, announcements);
+  /** `fail` ends the term, where it is the program that ends the lead. */
+  static begin(term: Term, announcements: Announcements, fail: (cause: WorkFailure) => void): Lead {
+    const lead = new Lead(term, announcements, fail);
     announcements.role.begin(term);
     return lead;
   }
 
-  /** Whether it must end, by the term or because somebody asked for it. */
+  /** Whether it must end, because its term has. */
   get isOver(): boolean {
-    return this.term.remainingMs <= 0 || this.#steppedDown.signal.aborted;
+    return this.term.remainingMs <= 0;
   }
 
   /** Resolves when it must end. */
   get over(): Promise<void> {
     return new Promise((resolve) => {
       onAbort(this.term.signal, resolve);
-      onAbort(this.#steppedDown.signal, resolve);
     });
   }
 
@@ -51,17 +53,17 @@ export class Lead {
     this.#hook = this.#announcements.startOnLead(program, this.term.token);
   }
 
-  /** Gives the lead up by plan; the program is stopped, or told, next. */
-  stepDown(): void {
-    this.#end("handover");
-    this.#steppedDown.abort();
-  }
-
   /** Tells the world that it is over, before the program stops; `exit` is its end, if that came first. */
   end(exit?: Exit, health?: HealthState): void {
-    if (this.isOver) this.#end(endCauseOf(this.term));
-    else if (exit === undefined && health?.at === "ill") this.#end(health.cause);
-    else this.#end(exit?.code === 0 ? "finished" : "failed");
+    if (this.isOver) {
+      this.#end(endCauseOf(this.term));
+      return;
+    }
+    const ill = exit === undefined && health?.at === "ill" ? health.cause : undefined;
+    const cause = ill ?? (exit?.code === 0 ? "finished" : "failed");
+    this.#end(cause);
+    // The member says the same, and looks after the time that the rest may take.
+    this.#fail(cause);
   }
 
   /** Nothing of the program leads any more: the hook for that has its time. The key is not to be given up before. */

@@ -68,8 +68,8 @@ export type SupervisorEvent =
   | { readonly on: "well" }
   /** The API is there. */
   | { readonly on: "api"; readonly address: string }
-  /** The lead is given up because somebody asked for it. */
-  | { readonly on: "step-down"; readonly token: bigint }
+  /** Somebody asked for the lead to be given up, and it was; or why it was not. */
+  | { readonly on: "step-down"; readonly token: bigint; readonly refused: string | undefined }
   /** The role file does not say the present role. */
   | { readonly on: "role-file"; readonly why: string }
   /** It failed, or had to be killed. */

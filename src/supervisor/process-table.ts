@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, readlinkSync } from "node:fs";
 
 /** A process as the kernel shows it. Together `pid` and `startedAt` name it for good: process ids are used again. */
 export interface ProcessEntry {
@@ -9,6 +9,15 @@ export interface ProcessEntry {
   readonly session: number;
   /** In clock ticks since boot. */
   readonly startedAt: string;
+}
+
+/** Whether the ids in /proc are those that this process would use; false in a namespace without a /proc of its own. */
+export function showsThisNamespace(): boolean {
+  try {
+    return readlinkSync("/proc/self") === String(process.pid);
+  } catch {
+    return false;
+  }
 }
 
 /** The ids of all processes that can be seen from here. */

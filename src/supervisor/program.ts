@@ -3,7 +3,7 @@ import type { Socket } from "node:net";
 import type { Clock } from "../clock.ts";
 import { sleep } from "../waiting.ts";
 import type { Containment } from "./containment.ts";
-import { type Enclosure, markVariable } from "./enclosure.ts";
+import { type Enclosure, marked, markVariable } from "./enclosure.ts";
 import { type Exit, exitOf } from "./exit.ts";
 import { Killing } from "./killing.ts";
 import { sendSignal } from "./send-signal.ts";
@@ -51,7 +51,7 @@ export class Program {
     this.#process = spawn(file, args, {
       // A group and a session of its own: what a terminal sends reaches the supervisor alone, which decides.
       detached: true,
-      env: { ...options.env, [markVariable]: runId },
+      env: marked(options.env, markVariable, runId),
       stdio: ["inherit", "inherit", "inherit", ...extraPipes(heartbeatFd)],
     });
     const { pid } = this.#process;
@@ -94,15 +94,14 @@ export class Program {
     return heartbeatFd === undefined ? undefined : (this.#process.stdio[heartbeatFd] as Socket | undefined);
   }
 
-  /** What to run, and with what beside its environment, so that it is found and killed with the program. */
-  alongside(command: readonly string[]): {
-    readonly command: readonly string[];
-    readonly env: NodeJS.ProcessEnv;
-  } {
-    const { mark } = this.#enclosure;
+  /** What to run in place of a command, and with what environment, so that it is found and killed with the program. */
+  alongside(
+    command: readonly string[],
+    env: NodeJS.ProcessEnv,
+  ): { readonly command: readonly string[]; readonly env: NodeJS.ProcessEnv } {
     return {
       command: this.#options.containment.join(command, this.#enclosure),
-      env: { [markVariable]: mark },
+      env: marked(env, markVariable, this.#enclosure.mark),
     };
   }
 

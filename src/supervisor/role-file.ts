@@ -1,8 +1,10 @@
 import { rename, rm, writeFile } from "node:fs/promises";
 import type { CancelTimer, Clock } from "../clock.ts";
 
-/** Nobody waits longer for a disk. */
+/** Nobody who leads, or is to stop, waits longer for a disk. */
 const patienceMs = 500;
+/** At the start nobody waits for this member, and on a busy machine a first write takes its time. */
+const startPatienceMs = 10_000;
 const retryMs = 1_000;
 
 /**
@@ -37,20 +39,20 @@ export class RoleFile {
     file.#onTrouble = (why) => {
       refusal = why;
     };
-    await file.put(text);
+    await file.put(text, startPatienceMs);
     file.#onTrouble = onTrouble;
     if (refusal === undefined) return file;
     file.close();
     throw new Error(`cannot write the role file ${path}: ${refusal}`);
   }
 
-  /** Resolves when it is written, or was tried in vain, or within half a second. Never rejects. */
-  async put(text: string): Promise<void> {
+  /** Resolves when it is written, or was tried in vain, or after so many milliseconds. Never rejects. */
+  async put(text: string, withinMs: number = patienceMs): Promise<void> {
     this.#wanted = text;
     const tried = this.#try();
     await new Promise<void>((resolve) => {
-      const cancel = this.#clock.at(this.#clock.now() + patienceMs, () => {
-        this.#trouble(`the disk has not answered within ${patienceMs} ms`);
+      const cancel = this.#clock.at(this.#clock.now() + withinMs, () => {
+        this.#trouble(`the disk has not answered within ${withinMs} ms`);
         resolve();
       });
       void tried.then(() => {

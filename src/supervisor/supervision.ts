@@ -1,4 +1,5 @@
 import { type SystemClock, systemClock } from "../clock.ts";
+import type { Candidate } from "../concurrency/line.ts";
 import type { Term } from "../concurrency/term.ts";
 import type { Cause } from "../errors.ts";
 import type { NoReport } from "../health/answer.ts";
@@ -11,10 +12,12 @@ import type { Exit } from "./exit.ts";
 import { Health } from "./health.ts";
 import { Lead } from "./lead.ts";
 import { Leash, reapMs } from "./leash.ts";
-import { untilNobodyIsCalled } from "./namesake.ts";
+import { joinAlone } from "./namesake.ts";
 import type { SupervisorOptions } from "./options.ts";
 import { Program } from "./program.ts";
+import { programEnvironment } from "./program-environment.ts";
 import { Restarts } from "./restarts.ts";
+import { type StepDown, stepDown } from "./step-down.ts";
 import type { Warden } from "./warden.ts";
 
 /** Ends by which etcd has no key of ours any more: a successor may lead already, and there is no time left. */
@@ -39,6 +42,7 @@ export class Supervision {
   #program: Program | undefined;
   #member: Member | undefined;
   #lead: Lead | undefined;
+  #steppingDown: Promise<StepDown> | undefined;
   #code: number | undefined;
   #hurried = false;
 
@@ -104,7 +108,7 @@ export class Supervision {
   async begin(term: Term, leash: Leash): Promise<Lead | undefined> {
     if (leash.killAt <= this.clock.now() || term.signal.aborted) return undefined;
     this.options.on({ on: "leads", token: term.token });
-    const lead = Lead.begin(term, this.announcements);
+    const lead = Lead.begin(term, this.announcements, (cause) => this.#member?.fail(cause));
     this.#lead = lead;
     // Whoever looks into the file when he is told finds what it means.
     await this.announcements.filed;
@@ -114,13 +118,12 @@ export class Supervision {
     return undefined;
   }
 
-  /** Gives the lead up by plan, for the next in line. Returns whether there was one. */
-  stepDown(): boolean {
-    const lead = this.#lead;
-    if (lead === undefined || lead.isOver || this.announcements.role.remainingMs <= 0) return false;
-    this.options.on({ on: "step-down", token: lead.term.token });
-    lead.stepDown();
-    return true;
+  /** Hands the lead over to the next in line. Whoever asks meanwhile hears the same. */
+  async stepDown(): Promise<StepDown> {
+    this.#steppingDown ??= this.#stepDown().finally(() => {
+      this.#steppingDown = undefined;
+    });
+    return await this.#steppingDown;
   }
 
   /** How the member is, computed now; it leads only where its program does. */
@@ -139,17 +142,11 @@ export class Supervision {
   /** Starts the program: for a term, which it must not outlive, or as a standby. */
   launch(term: Term | undefined, until: number | null): Program {
     const { options, clock } = this;
-    const { command, heartbeatFd, election, id, on } = options;
-    const env = {
-      ...options.env,
-      SUCCESSION_ROLE: term === undefined ? "standby" : "leader",
-      SUCCESSION_ELECTION: election,
-      SUCCESSION_ID: id,
-      SUCCESSION_TOKEN: term === undefined ? "" : String(term.token),
-      ...(heartbeatFd === undefined ? {} : { SUCCESSION_HEARTBEAT_FD: String(heartbeatFd) }),
-      ...(options.roleFile === undefined ? {} : { SUCCESSION_ROLE_FILE: options.roleFile }),
-      ...(this.apiAddress === undefined ? {} : { SUCCESSION_API: this.apiAddress }),
-    };
+    const { command, heartbeatFd, roleFile, election, id, on } = options;
+    const env = programEnvironment(options.env, {
+      role: term === undefined ? "standby" : "leader",
+      ...{ election, id, token: term?.token, heartbeatFd, roleFile, api: this.apiAddress },
+    });
     const program = new Program({
       ...{ clock, command, env, heartbeatFd, until },
       containment: this.#containment,
@@ -213,40 +210,40 @@ export class Supervision {
 
   /** Joins the election, after others of the same id. Resolves to `undefined` if `signal` aborts before that. */
   async join(lead: (term: Term) => Promise<void>, signal: AbortSignal): Promise<Member | undefined> {
-    const { etcd, election, id, ttlSeconds, details, logger, namesakes } = this.options;
+    const { etcd, election, id, ttlSeconds, details, logger, namesakes, on } = this.options;
+    const join = (): Promise<Member> =>
+      Member.join({
+        ...{ etcd, election, id, ttlSeconds, logger, lead, signal },
+        ...details,
+        stopTimeoutMs: this.stopTimeoutMs,
+        // This process does nothing that could block it, and where it hangs the shim acts.
+        worker: false,
+      });
+    const onFound = (candidate: Candidate): void => {
+      if (namesakes === "refuse") throw new Error(`${id} stands in ${election} already, as ${candidate.key}`);
+      on({ on: "namesake", candidate });
+    };
     try {
-      for (;;) {
-        if (namesakes !== "ignore") await this.#untilAlone(signal);
-        const member = await Member.join({
-          ...{ etcd, election, id, ttlSeconds, logger, lead, signal },
-          ...details,
-          stopTimeoutMs: this.stopTimeoutMs,
-          // This process does nothing that could block it, and where it hangs the shim acts.
-          worker: false,
-        });
-        // Two that started at the same moment: the later one goes behind.
-        if (namesakes === "ignore" || !hasOlderNamesake(member)) {
-          void this.#follow(member);
-          return member;
-        }
-        await member.leave();
-      }
+      const member =
+        namesakes === "ignore"
+          ? await join()
+          : await joinAlone(join, id, { etcd, election, signal, onFound });
+      void this.#follow(member);
+      return member;
     } catch (error) {
       if (signal.aborted) return undefined;
       throw error;
     }
   }
 
-  async #untilAlone(signal: AbortSignal): Promise<void> {
-    const { etcd, election, id, namesakes, on } = this.options;
-    await untilNobodyIsCalled(id, {
-      ...{ etcd, election, signal },
-      onFound: (candidate) => {
-        if (namesakes === "refuse")
-          throw new Error(`${id} stands in ${election} already, as ${candidate.key}`);
-        on({ on: "namesake", candidate });
-      },
-    });
+  async #stepDown(): Promise<StepDown> {
+    const [lead, member] = [this.#lead, this.#member];
+    if (lead === undefined || member === undefined || this.announcements.role.remainingMs <= 0)
+      return { at: "refused", reason: "does not lead" };
+    const done = await stepDown(member, lead);
+    const refused = done.at === "given-up" ? undefined : done.reason;
+    this.options.on({ on: "step-down", token: lead.term.token, refused });
+    return done;
   }
 
   /** Never rejects. */
@@ -278,9 +275,4 @@ export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     onAbort(signal, resolve);
   });
-}
-
-function hasOlderNamesake({ id, line, role, phase }: Member): boolean {
-  // The leader is the oldest of all. Of the others of this name, the newest is our own.
-  return role === "standby" && phase === "waiting" && line.filter((each) => each.id === id).length > 1;
 }

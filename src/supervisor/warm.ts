@@ -77,8 +77,11 @@ class WarmRun {
       return this.#lead;
     }, spell.signal);
     await aborted(spell.signal);
+    // A lead that the program has ended ends with that as its cause, and not with the leaving.
+    if (!leaving.aborted) await this.#lead;
     const { state } = this.#health;
-    if (state.at === "ill" && member?.role !== "leader")
+    // As a leader it was killed.
+    if (state.at === "ill" && !this.program.ended)
       options.on({ on: "unwell", cause: state.cause, why: state.why });
     const left = member?.leave({ timeoutMs: leaving.aborted ? leaveTimeoutMs : returnMs });
     await this.#lead;

@@ -10,7 +10,7 @@ act() {
 # Acts, leaves a successor behind and ends: no process of it lives for long.
 chain() {
   act chain
-  sleep 0.3
+  sleep 1
   chain &
 }
 

@@ -70,15 +70,30 @@ describe.concurrent("a program under succession run", () => {
       expect(told).toMatchObject({ role: "leader", id: "a", token, leader: "a", cause: null });
       expect(child.lines[0]).toBe(api);
       await eventually(() => expect(lines(hooks)).toHaveLength(2), slow);
-      const stepDown = Child.start({
-        command: "sh",
-        args: [join(examples, "role.sh"), "step-down"],
-        env: { ...process.env, SUCCESSION_API: api },
+      const stepDown = (): Child =>
+        Child.start({
+          command: "sh",
+          args: [join(examples, "role.sh"), "step-down"],
+          env: { ...process.env, SUCCESSION_API: api },
+        });
+      const alone = stepDown();
+      expect((await alone.exit).code).toBe(22);
+      expect(JSON.parse(alone.stdout)).toMatchObject({
+        role: "leader",
+        token,
+        reason: expect.stringContaining("nobody stands by"),
       });
-      expect((await stepDown.exit).code).toBe(0);
+      const next = start("/announced-warm", idle, ["--id", "b"]);
+      await runEvent(next, "standby");
+      const asked = stepDown();
+      await asked.exit;
+      expect(JSON.parse(asked.stdout)).toMatchObject({ role: "standby", cause: "handover" });
       const over = JSON.parse(await child.waitFor('"standby"', 60_000));
       expect(over).toMatchObject({ role: "standby", token: null, cause: "handover" });
-      // Nobody else stands in line: it leads again.
+      await next.waitFor("begun", 60_000);
+      const ends = runEvents(child).filter(({ event, cause }) => event === "standby" && cause !== null);
+      expect(ends.map(({ cause }) => cause)).toEqual(["handover"]);
+      await next.kill("SIGTERM");
       await eventually(() => expect(lines(hooks)).toHaveLength(4), slow);
       await child.kill("SIGTERM");
       expect(lines(hooks).slice(0, 3)).toEqual([
@@ -122,15 +137,13 @@ describe.concurrent("a program under succession run", () => {
       const [first, second, socket] = lines(acts)[0] === "a begins" ? [a, b, sockets[0]] : [b, a, sockets[1]];
       await runEvent(second, "standby");
       await runEvent(first, "hook", 2);
-      const answer = spawnSync("curl", [
-        "-s",
-        "-X",
-        "POST",
-        "--unix-socket",
-        socket ?? "",
-        "http://x/step-down",
-      ]);
-      expect(JSON.parse(String(answer.stdout))).toMatchObject({ role: "standby", cause: "handover" });
+      // Nothing that blocks this process, in which the server is that the lead is handed over at.
+      const asked = Child.start({
+        command: "curl",
+        args: ["-s", "-X", "POST", "--unix-socket", socket ?? "", "http://x/step-down"],
+      });
+      await asked.exit;
+      expect(JSON.parse(asked.stdout)).toMatchObject({ role: "standby", cause: "handover" });
       await runEvent(first, "hook", 3);
       await eventually(() => expect(lines(acts)).toHaveLength(3), slow);
       const [one, other] = first === a ? ["a", "b"] : ["b", "a"];
@@ -171,7 +184,8 @@ describe.concurrent("a program under succession run", () => {
       rmSync(own, { recursive: true });
       child.signal("SIGTERM");
       expect((await child.exit).code).toBe(143);
-      expect((await runEvent(child, "role-file")).message).toContain("ENOENT");
+      // On a busy disk that it takes too long may be said first.
+      expect((await runEvent(child, "role-file")).message).toMatch(/ENOENT|not answered/);
     },
     timeoutMs,
   );
@@ -235,10 +249,15 @@ describe.concurrent("the example client", () => {
         expect(JSON.parse(role.stdout)).toMatchObject({ role: "leader" });
         expect((await ask("wait", "leader", "20").exit).code).toBe(0);
         expect((await ask("wait", "standby", "0.1").exit).code).not.toBe(0);
+        const alone = ask("step-down");
+        expect((await alone.exit).code).not.toBe(0);
+        expect(alone.stdout + alone.stderr).toContain("nobody stands by");
+        const next = startRun(`/client-${name}`, ["sleep", "1000"], { endpoint: server.endpoint });
+        await runEvent(next, "standby");
         expect((await ask("step-down").exit).code).toBe(0);
         await events.waitFor("handover", 60_000);
         expect(child.stderr).not.toContain(secret);
-        await child.kill("SIGTERM");
+        await Promise.all([child.kill("SIGTERM"), next.kill("SIGTERM")]);
         await events.exit;
       }
     },

@@ -9,6 +9,7 @@ import { systemClock } from "../../src/clock.ts";
 import { Term } from "../../src/concurrency/term.ts";
 import { ApiServer } from "../../src/supervisor/api-server.ts";
 import { ProgramRole } from "../../src/supervisor/role.ts";
+import type { StepDown } from "../../src/supervisor/step-down.ts";
 import { eventually } from "../support/eventually.ts";
 import { Child } from "../support/processes.ts";
 
@@ -27,6 +28,8 @@ afterAll(async () => {
 class Stand {
   readonly role = new ProgramRole({ election: "/merc", id: "a" });
   api!: ApiServer;
+  /** Why nobody can step down, or what is in the way. */
+  trouble: Exclude<StepDown, { at: "given-up" }> | undefined;
 
   static async open(at: { path: string } | { host: string; port: number }, token?: string): Promise<Stand> {
     const stand = new Stand();
@@ -35,10 +38,10 @@ class Stand {
       {
         ...{ clock: systemClock, ttlMs: 10_000, role: stand.role },
         report: () => ({ reason: "not in the line of succession" }),
-        stepDown: () => {
-          const led = stand.role.remainingMs > 0;
-          if (led) stand.role.end("handover");
-          return led;
+        stepDown: async () => {
+          if (stand.trouble !== undefined) return stand.trouble;
+          stand.role.end("handover");
+          return { at: "given-up" };
         },
       },
     );
@@ -134,10 +137,20 @@ describe("the API says", () => {
     ]);
   });
 
-  test("202 to a leader that is asked to step down, and 409 to a standby", async () => {
+  test("202 to a leader that is asked to step down, and else why that cannot be", async () => {
     const stand = await onSocket("step-down");
-    expect((await stand.ask("/step-down", { method: "POST" })).status).toBe(409);
     stand.lead(60_000);
+    stand.trouble = { at: "refused", reason: "nobody stands by" };
+    expect(await stand.ask("/step-down", { method: "POST" })).toMatchObject({
+      status: 409,
+      body: { role: "leader", reason: "nobody stands by" },
+    });
+    stand.trouble = { at: "failed", reason: "no answer" };
+    expect(await stand.ask("/step-down", { method: "POST" })).toMatchObject({
+      status: 503,
+      body: { role: "leader", reason: "no answer" },
+    });
+    stand.trouble = undefined;
     expect(await stand.ask("/step-down", { method: "POST" })).toMatchObject({
       status: 202,
       body: { role: "standby", cause: "handover" },

@@ -1,11 +1,15 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { create } from "@bufbuild/protobuf";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { DevServer } from "../../src/devserver/dev-server.ts";
+import { WatchCreateRequestSchema } from "../../src/etcd/gen/etcd_pb.ts";
+import { isAlive, type ProcessEntry, processEntry } from "../../src/supervisor/process-table.ts";
 import { eventually } from "../support/eventually.ts";
 import type { Child } from "../support/processes.ts";
-import { type RunOptions, runEvent, runEvents, startRun } from "./programs.ts";
+import { descendants, type RunOptions, runEvent, runEvents, startRun } from "./programs.ts";
+import { containments } from "./stage.ts";
 
 const timeoutMs = 180_000;
 let server: DevServer;
@@ -35,7 +39,16 @@ const start = (
 const standing = (election: string): number =>
   server.store.range({ key: Buffer.from(`${election}/`), rangeEnd: Buffer.from(`${election}0`) }).kvs.length;
 
-const quickChecks = ["--health-period", "0.1", "--health-timeout", "5", "--health-failures", "2"];
+const quickChecks = [
+  "--health-period",
+  "0.1",
+  "--health-timeout",
+  "5",
+  "--health-failures",
+  "2",
+  "--health-start",
+  "1",
+];
 
 describe("a leader that is not well", () => {
   test(
@@ -46,11 +59,17 @@ describe("a leader that is not well", () => {
       const flags = [...quickChecks, "--restart", "never", "--health-cmd", `test ! -e ${ill}`];
       const child = start("trap '' TERM; echo begun; while :; do sleep 0.1; done", flags, { election });
       await child.waitFor("begun", 60_000);
+      const program = processEntry((await runEvent(child, "started")).pid ?? 0) as ProcessEntry;
+      const alive = whenKeyGoes(election, () => isAlive(program));
       writeFileSync(ill, "");
       expect((await child.exit).code).toBe(137);
-      const order = runEvents(child).map(({ event, cause }) => (event === "killing" ? cause : event));
-      expect(order.slice(order.indexOf("unhealthy"))).toEqual(["unhealthy", "ended", "standby"]);
-      expect(standing(election)).toBe(0);
+      expect(await alive).toBe(false);
+      const events = runEvents(child).map(({ event, cause }) => [event, cause]);
+      expect(events.slice(events.findIndex(([event]) => event === "killing"))).toEqual([
+        ["killing", "unhealthy"],
+        ["standby", "unhealthy"],
+        ["ended", undefined],
+      ]);
     },
     timeoutMs,
   );
@@ -70,6 +89,31 @@ describe("a leader that is not well", () => {
       const child = start("sleep 1000", flags);
       expect((await child.exit).code).toBe(1);
       expect((await runEvent(child, "killing", 2)).message).toContain("unhealthy, ended with 1");
+    },
+    timeoutMs,
+  );
+
+  test(
+    "and never was gives the lead to the next in line, and none of them ever acts beside the other",
+    async () => {
+      const acts = join(folder, "acts");
+      const script = (name: string): string =>
+        `echo ${name} >>${acts}; trap 'echo ${name} ends >>${acts}; exit' TERM; while :; do sleep 0.05; done`;
+      const election = fresh();
+      const never = [...quickChecks, "--id", "ill", "--restart-limit", "1000", "--health-cmd", "false"];
+      const ill = start(script("ill"), never, { election });
+      await runEvent(ill, "leader");
+      const well = start(script("well"), [...quickChecks, "--id", "well", "--health-cmd", "true"], {
+        election,
+      });
+      await runEvent(well, "leader");
+      await well.kill("SIGTERM");
+      const after = (): string[] => {
+        const lines = readFileSync(acts, "utf8").split("\n");
+        return lines.slice(lines.indexOf("well"), lines.indexOf("well") + 3);
+      };
+      await eventually(() => expect(after()).toEqual(["well", "well ends", "ill"]), { timeoutMs: 60_000 });
+      await ill.kill("SIGTERM");
     },
     timeoutMs,
   );
@@ -155,6 +199,34 @@ describe("a warm program", () => {
     timeoutMs,
   );
 
+  test.each(containments)(
+    "that dies takes with it what it has detached before its key goes; contained by %s",
+    async (containment) => {
+      const election = fresh();
+      const detach = "for n in 1 2 3 4 5 6 7 8 9 10; do setsid sleep 1000 & done; echo leader";
+      const child = start(
+        `trap '${detach}' USR1; while :; do sleep 0.05; done`,
+        [...warm, "--containment", containment, "--restart", "never"],
+        { election },
+      );
+      await child.waitFor("leader", 60_000);
+      const detached = await eventually(
+        () => {
+          const found = descendants(child.pid).filter(({ command }) => command.startsWith("sleep 1000"));
+          expect(found).toHaveLength(10);
+          return found;
+        },
+        { timeoutMs: 60_000 },
+      );
+      const alive = whenKeyGoes(election, () => detached.filter(isAlive));
+      const { pid = 0 } = await runEvent(child, "started");
+      process.kill(pid, "SIGKILL");
+      expect(await alive).toEqual([]);
+      expect((await child.exit).code).toBe(137);
+    },
+    timeoutMs,
+  );
+
   test(
     "that dies while it leads is followed at once, and started again",
     async () => {
@@ -172,6 +244,20 @@ describe("a warm program", () => {
     timeoutMs,
   );
 });
+
+/** What there is to see in the very turn in which a key of the election goes. */
+function whenKeyGoes<T>(election: string, look: () => T): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const stream = server.store.watch({
+      send: ({ events }) => {
+        if (events.length > 0) resolve(look());
+      },
+      end: reject,
+    });
+    const [key, rangeEnd] = [Buffer.from(`${election}/`), Buffer.from(`${election}0`)];
+    stream.create(create(WatchCreateRequestSchema, { key, rangeEnd }));
+  });
+}
 
 /** The key of the candidate of this id. */
 function keyOf(election: string, id: string): string {
