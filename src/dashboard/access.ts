@@ -27,7 +27,8 @@ export function originDenial(headers: IncomingHttpHeaders): Denial | undefined {
   const { "sec-fetch-site": site, origin, host } = headers;
   const sameSite = site === undefined || site === "same-origin" || site === "none";
   // The scheme may differ: a proxy in front speaks TLS.
-  const sameOrigin = origin === undefined || (URL.canParse(origin) && new URL(origin).host === host?.toLowerCase());
+  const sameOrigin =
+    origin === undefined || (URL.canParse(origin) && new URL(origin).host === host?.toLowerCase());
   if (sameSite && sameOrigin) return undefined;
   return {
     ...{ status: 403, code: "FOREIGN_ORIGIN" },

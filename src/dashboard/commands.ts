@@ -25,7 +25,7 @@ const commands: Readonly<
 > = {
   async handover(election, body, { etcd, metaPrefix, signal, presentToken }) {
     const to = textIn(body, "to");
-    const meant = body["token"];
+    const { token: meant } = body;
     if (meant !== undefined && !Number.isSafeInteger(meant)) throw wrong("token", "a token", meant);
     const present = presentToken(election);
     if (meant !== undefined && present !== undefined && BigInt(meant as number) !== present) {
@@ -41,10 +41,11 @@ const commands: Readonly<
   },
 
   async pause(election, body, { etcd, metaPrefix, signal }) {
+    const { reason: given, forMs } = body;
     const reason = textIn(body, "reason");
-    if (reason === undefined) throw wrong("reason", "text that tells others why", body["reason"]);
-    const { forMs } = body;
-    if (forMs !== undefined && typeof forMs !== "number") throw wrong("forMs", "a number of milliseconds", forMs);
+    if (reason === undefined) throw wrong("reason", "text that tells others why", given);
+    if (forMs !== undefined && typeof forMs !== "number")
+      throw wrong("forMs", "a number of milliseconds", forMs);
     const by = textIn(body, "by") ?? nameless;
     return await pause(etcd, election, {
       ...{ metaPrefix, signal, reason, by },
@@ -96,5 +97,8 @@ function textIn(body: Body, field: string): string | undefined {
 }
 
 function wrong(field: string, rule: string, value: unknown): SuccessionError {
-  return new SuccessionError("BAD_OPTION", `${field} must be ${rule}, got ${JSON.stringify(value) ?? "nothing"}`);
+  return new SuccessionError(
+    "BAD_OPTION",
+    `${field} must be ${rule}, got ${JSON.stringify(value) ?? "nothing"}`,
+  );
 }

@@ -45,7 +45,14 @@ const wildcards: ReadonlySet<string> = new Set(["0.0.0.0", "[::]"]);
 
 /** Throws `BAD_OPTION` naming the field, the rule and the value, but never the token. */
 export function checkDashboard(options: Omit<DashboardOptions, "etcd">): CheckedDashboard {
-  const { elections, host = "127.0.0.1", port, token, allowHosts = [], metaPrefix = defaultMetaPrefix } = options;
+  const {
+    elections,
+    host = "127.0.0.1",
+    port,
+    token,
+    allowHosts = [],
+    metaPrefix = defaultMetaPrefix,
+  } = options;
   for (const election of elections ?? []) checkElection(election);
   if (typeof host !== "string" || host === "") throw badOption("host", "an address of this machine", host);
   if (!Number.isInteger(port) || port < 0 || port > 65_535) {

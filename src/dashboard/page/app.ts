@@ -7,10 +7,10 @@ import { LeaderView } from "./leader-view.ts";
 import { LineView } from "./line-view.ts";
 import type { State } from "./state.ts";
 import type { Steering } from "./steering.ts";
-import { TermsTable } from "./terms-table.ts";
 import { termsOf } from "./terms.ts";
-import type { ServerClock } from "./times.ts";
+import { TermsTable } from "./terms-table.ts";
 import { TimelineView } from "./timeline-view.ts";
+import type { ServerClock } from "./times.ts";
 import { type Language, wordsIn } from "./words.ts";
 
 /** What was done is told for so long. */

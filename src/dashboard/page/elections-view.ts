@@ -35,10 +35,7 @@ export class ElectionsView {
       const who = leader === null ? this.#words.nobodyLeads : printable(leader);
       item.node.classList.toggle("leaderless", leader === null);
       setText(item.who, who);
-      setText(
-        item.count,
-        `${this.#words.candidates(candidates)}${paused ? ` · ${this.#words.paused}` : ""}`,
-      );
+      setText(item.count, `${this.#words.candidates(candidates)}${paused ? ` · ${this.#words.paused}` : ""}`);
       if (summary.election === chosen) item.link.setAttribute("aria-current", "page");
       else item.link.removeAttribute("aria-current");
     }

@@ -27,10 +27,23 @@ export class LineView {
   constructor(words: Words) {
     this.#words = words;
     const head = [
-      ...[["", words.position], ["", words.id]],
-      ...[["zone", words.zone], ["priority", words.priority], ["healthy", words.health]],
-      ...[["address", words.address], ["version", words.version]],
-      ...[["", words.token], ["", words.lease]],
+      ...[
+        ["", words.position],
+        ["", words.id],
+      ],
+      ...[
+        ["zone", words.zone],
+        ["priority", words.priority],
+        ["healthy", words.health],
+      ],
+      ...[
+        ["address", words.address],
+        ["version", words.version],
+      ],
+      ...[
+        ["", words.token],
+        ["", words.lease],
+      ],
     ] as const;
     const cells = head.map(([field, text]) =>
       element("th", { scope: "col", ...(field === "" ? {} : { class: field }) }, text as string),

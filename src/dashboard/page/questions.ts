@@ -20,7 +20,12 @@ const mostName = 100;
 
 /** Asks for the token; `then` goes on with what it was wanted for. */
 export function askForToken({ words, steering }: Desk, then: () => void = () => {}): void {
-  const input = element("input", { type: "password", autocomplete: "off", required: "", spellcheck: "false" });
+  const input = element("input", {
+    type: "password",
+    autocomplete: "off",
+    required: "",
+    spellcheck: "false",
+  });
   ask(
     {
       ...{ title: words.unlockTitle, help: words.unlockHelp, confirm: words.unlock },

@@ -42,7 +42,7 @@ export class Roving {
   #pressed(event: KeyboardEvent): void {
     if (event.key === "Escape") this.#tip.hide();
     const items = this.#items();
-    const at = items.findIndex((item) => item === document.activeElement);
+    const at = items.indexOf(document.activeElement as SVGElement);
     const goal = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: items.length - 1 }[event.key];
     if (at < 0 || goal === undefined) return;
     event.preventDefault();

@@ -11,9 +11,7 @@ export function termLines(term: Term, words: Words, language: string): readonly 
     printable(leader),
     `${words.token} ${token}${zone === undefined ? "" : ` · ${words.zone} ${printable(zone)}`}`,
     `${words.from} ${instantText(start, language)}`,
-    current
-      ? `${words.stillLeads}: ${lasted}`
-      : `${words.until} ${instantText(end, language)} (${lasted})`,
+    current ? `${words.stillLeads}: ${lasted}` : `${words.until} ${instantText(end, language)} (${lasted})`,
     ...(current ? [] : [`${words.endedBy}: ${causeText(term.cause, words)}`]),
     ...(gapMs === undefined ? [] : [`${words.gapBefore} ${duration(gapMs, words.units)}`]),
   ];

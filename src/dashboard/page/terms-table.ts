@@ -38,7 +38,10 @@ export class TermsTable {
 
   #draw(): void {
     if (!this.node.open) return;
-    const rows = this.#terms.slice(-mostRows).reverse().map((term) => this.#texts(term));
+    const rows = this.#terms
+      .slice(-mostRows)
+      .reverse()
+      .map((term) => this.#texts(term));
     const shown = JSON.stringify(rows);
     if (shown === this.#shown) return;
     this.#shown = shown;

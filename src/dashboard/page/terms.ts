@@ -79,7 +79,8 @@ const dayMs = 86_400_000;
 /** Round instants at which the axis has a mark, `most` at most, in the reader's own hours. Pure. */
 export function marksOf(from: number, to: number, most: number, zoneOffsetMs: number): readonly number[] {
   const least = (to - from) / Math.max(1, most);
-  const step = steps.map((seconds) => seconds * 1_000).find((ms) => ms >= least) ?? Math.ceil(least / dayMs) * dayMs;
+  const step =
+    steps.map((seconds) => seconds * 1_000).find((ms) => ms >= least) ?? Math.ceil(least / dayMs) * dayMs;
   const first = Math.ceil((from - zoneOffsetMs) / step) * step + zoneOffsetMs;
   const marks: number[] = [];
   for (let at = first; at <= to; at += step) marks.push(at);

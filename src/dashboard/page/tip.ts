@@ -9,10 +9,7 @@ export class Tip {
   show(target: Element, lines: readonly string[]): void {
     this.#of = target;
     const [title = "", ...rest] = lines;
-    this.node.replaceChildren(
-      element("strong", {}, title),
-      ...rest.map((line) => element("span", {}, line)),
-    );
+    this.node.replaceChildren(element("strong", {}, title), ...rest.map((line) => element("span", {}, line)));
     this.node.hidden = false;
     const box = this.node.offsetParent?.getBoundingClientRect();
     if (box === undefined) return;

@@ -101,8 +101,7 @@ export const chinese: Words = {
   noStandby: "没有备用成员",
   pause: "暂停…",
   pauseTitle: "暂停选举",
-  pauseHelp:
-    "暂停期间不会主动更换领导者：不移交、不切回、不因健康状况降级。领导者若发生故障，仍会被接替。",
+  pauseHelp: "暂停期间不会主动更换领导者：不移交、不切回、不因健康状况降级。领导者若发生故障，仍会被接替。",
   reason: "原因",
   reasonMissing: "请填写原因，其他人会看到。",
   yourName: "您的姓名（可选）",
