@@ -18,7 +18,9 @@ const { CHROMIUM: preset, PATH: path = "", REQUIRE_CHROMIUM: required } = proces
 const { values } = parseArgs({ options: { chromium: { type: "string" }, screenshots: { type: "string" } } });
 const chromium = values.chromium ?? (preset || onPath("chromium", "chromium-browser", "google-chrome"));
 if (chromium === undefined) {
-  console.log("\n*** CHROMIUM NOT FOUND: the dashboard's page was not tested (install it, or name it in CHROMIUM)\n");
+  console.log(
+    "\n*** CHROMIUM NOT FOUND: the dashboard's page was not tested (install it, or name it in CHROMIUM)\n",
+  );
   console.log("0 passed, 0 failed");
   process.exit(required === "1" ? 1 : 0);
 }

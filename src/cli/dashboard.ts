@@ -34,7 +34,10 @@ export const dashboard: Command = {
   },
   examples: [
     ["dashboard", "everything, read-only, at http://127.0.0.1:8200/"],
-    ["dashboard --election /merc --token-file /etc/succession/dashboard.token", "one election, to be steered"],
+    [
+      "dashboard --election /merc --token-file /etc/succession/dashboard.token",
+      "one election, to be steered",
+    ],
     ["dashboard --listen 10.0.0.9:8200 --allow-host failover.example.org", "behind a proxy of this name"],
   ],
   run: serve,
