@@ -1,0 +1,82 @@
+import type {
+  BeatMessage,
+  Candidate,
+  ElectionSummary,
+  HelloMessage,
+  LeasesMessage,
+  Messages,
+  OverviewMessage,
+} from "../messages.ts";
+
+/** Everything that the page shows. */
+export interface State {
+  /** To the dashboard's server. */
+  readonly link: "connecting" | "live" | "lost";
+  readonly hello: HelloMessage | undefined;
+  readonly elections: readonly ElectionSummary[] | undefined;
+  readonly more: number;
+  /** The election that is looked at. */
+  readonly chosen: string | undefined;
+  readonly overview: OverviewMessage | undefined;
+  /** When the newest leases were received, in milliseconds of `performance.now()`. */
+  readonly leasesAt: number;
+  /** When the data was known to be right the last time, likewise. */
+  readonly freshAt: number;
+  /** Whether the server gets no answer from etcd. */
+  readonly etcdAway: boolean;
+}
+
+export const initialState: State = {
+  link: "connecting",
+  hello: undefined,
+  elections: undefined,
+  more: 0,
+  chosen: undefined,
+  overview: undefined,
+  leasesAt: 0,
+  freshAt: 0,
+  etcdAway: false,
+};
+
+/** The state after a message that came at `now`. Pure. */
+export function after<K extends keyof Messages>(
+  state: State,
+  kind: K,
+  message: Messages[K],
+  now: number,
+): State {
+  const live = { ...state, link: "live" as const };
+  switch (kind) {
+    case "hello":
+      return { ...live, hello: message as HelloMessage };
+    case "elections": {
+      const { elections, more } = message as Messages["elections"];
+      return { ...live, elections, more };
+    }
+    case "overview": {
+      const overview = message as OverviewMessage;
+      return overview.election === state.chosen ? { ...live, overview, leasesAt: now } : live;
+    }
+    case "leases":
+      return withLeases(live, message as LeasesMessage, now);
+    default:
+      return withBeat(live, message as BeatMessage, now);
+  }
+}
+
+function withLeases(state: State, { election, remainingMs }: LeasesMessage, now: number): State {
+  const { overview } = state;
+  if (overview?.election !== election) return state;
+  const renewed = (candidate: Candidate): Candidate => {
+    const { remainingMs: _old, ...rest } = candidate;
+    const left = remainingMs[candidate.key];
+    return left === undefined ? rest : { ...rest, remainingMs: left };
+  };
+  const line = overview.line.map(renewed);
+  return { ...state, overview: { ...overview, line, leader: line[0] ?? null }, leasesAt: now };
+}
+
+function withBeat(state: State, { awayMs }: BeatMessage, now: number): State {
+  if (awayMs === undefined) return { ...state, etcdAway: false, freshAt: now };
+  return { ...state, etcdAway: true, freshAt: now - awayMs };
+}
