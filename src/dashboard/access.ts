@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingHttpHeaders } from "node:http";
+import { isIP } from "node:net";
 
 /** Why a request is not answered. */
 export interface Denial {
@@ -10,11 +11,12 @@ export interface Denial {
 
 /**
  * Whether the request names a host that is ours. Somebody else's name that was made to point here would let his page read
- * ours in a visitor's browser.
+ * ours in a visitor's browser. An address is nobody's name: whoever asks by one means this machine.
  */
 export function hostDenial(host: string | undefined, hosts: ReadonlySet<string>): Denial | undefined {
-  const [, name] = /^(\[[^\]]*\]|[^:]*)(?::\d*)?$/.exec(host ?? "") ?? [];
-  if (name !== undefined && hosts.has(name.toLowerCase().replace(/\.$/, ""))) return undefined;
+  const [, v6, given] = /^(?:\[([0-9a-f:.]+)\]|([^[\]:/?#@\s]+))(?::\d{1,5})?$/i.exec(host ?? "") ?? [];
+  const name = (v6 ?? given)?.toLowerCase().replace(/\.$/, "");
+  if (name !== undefined && (isIP(name) !== 0 || hosts.has(name))) return undefined;
   const message = `the host ${JSON.stringify(host ?? "")} is not one of this dashboard's; if it should be, start it with --allow-host`;
   return { status: 403, code: "FOREIGN_HOST", message };
 }

@@ -1,4 +1,4 @@
-import { SuccessionError } from "../errors.ts";
+import { badOption, SuccessionError } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { handover } from "../steering/handover.ts";
 import { pause, resume } from "../steering/pause.ts";
@@ -10,7 +10,7 @@ export interface CommandContext {
   readonly metaPrefix: string;
   readonly signal: AbortSignal;
   /** The token of the present term, as far as the dashboard knows. */
-  presentToken(election: string): bigint | undefined;
+  readonly present: bigint | undefined;
 }
 
 type Body = Readonly<Record<string, unknown>>;
@@ -23,11 +23,10 @@ const nameless = "dashboard";
 const commands: Readonly<
   Record<CommandName, (election: string, body: Body, context: CommandContext) => Promise<object>>
 > = {
-  async handover(election, body, { etcd, metaPrefix, signal, presentToken }) {
+  async handover(election, body, { etcd, metaPrefix, signal, present }) {
     const to = textIn(body, "to");
     const { token: meant } = body;
-    if (meant !== undefined && !Number.isSafeInteger(meant)) throw wrong("token", "a token", meant);
-    const present = presentToken(election);
+    if (meant !== undefined && !Number.isSafeInteger(meant)) throw badOption("token", "a token", meant);
     if (meant !== undefined && present !== undefined && BigInt(meant as number) !== present) {
       throw new SuccessionError("REFUSED", `another term has begun meanwhile, with token ${present}`);
     }
@@ -43,9 +42,10 @@ const commands: Readonly<
   async pause(election, body, { etcd, metaPrefix, signal }) {
     const { reason: given, forMs } = body;
     const reason = textIn(body, "reason");
-    if (reason === undefined) throw wrong("reason", "text that tells others why", given);
-    if (forMs !== undefined && typeof forMs !== "number")
-      throw wrong("forMs", "a number of milliseconds", forMs);
+    if (reason === undefined) throw badOption("reason", "text that tells others why", given);
+    if (forMs !== undefined && typeof forMs !== "number") {
+      throw badOption("forMs", "a number of milliseconds", forMs);
+    }
     const by = textIn(body, "by") ?? nameless;
     return await pause(etcd, election, {
       ...{ metaPrefix, signal, reason, by },
@@ -92,13 +92,6 @@ const statuses: Readonly<Record<string, number>> = {
 function textIn(body: Body, field: string): string | undefined {
   const value = body[field];
   if (value === undefined || value === null || value === "") return undefined;
-  if (typeof value !== "string") throw wrong(field, "text", value);
+  if (typeof value !== "string") throw badOption(field, "text", value);
   return value;
-}
-
-function wrong(field: string, rule: string, value: unknown): SuccessionError {
-  return new SuccessionError(
-    "BAD_OPTION",
-    `${field} must be ${rule}, got ${JSON.stringify(value) ?? "nothing"}`,
-  );
 }

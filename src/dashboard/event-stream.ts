@@ -23,12 +23,15 @@ export class EventStream {
       // nginx holds a stream back without it.
       "x-accel-buffering": "no",
     });
+    // Whoever has gone needs no event; `close` tells of it.
+    response.on("error", () => {});
     response.on("drain", () => this.#drained());
     response.on("close", () => this.#cancelCut?.());
   }
 
   /** Sends an event whose data are `text`, in one line. */
   send(kind: keyof Messages, text: string): void {
+    if (this.#response.destroyed || this.#response.writableEnded) return;
     if (this.#cancelCut !== undefined) {
       this.#waiting.set(kind, text);
       return;

@@ -30,9 +30,13 @@ export interface ElectionsMessage {
 
 export interface ElectionSummary {
   readonly election: string;
+  /** Whether it has been read at all; what follows says nothing before. */
+  readonly read: boolean;
   readonly leader: string | null;
   readonly candidates: number;
   readonly paused: boolean;
+  /** Why it cannot be read. */
+  readonly problem?: string;
 }
 
 export interface OverviewMessage {
@@ -40,8 +44,14 @@ export interface OverviewMessage {
   /** The first of the line. */
   readonly leader: Candidate | null;
   readonly line: readonly Candidate[];
+  /** Members that never lead, and so stand in no line. */
+  readonly witnesses: readonly Witness[];
   readonly pause: Pause | null;
+  /** A handover that was asked for and is not done. */
+  readonly handover: PendingHandover | null;
   readonly history: readonly PastTerm[];
+  /** `false` where the line alone may be read: what members tell, pauses and past terms are missing then. */
+  readonly complete: boolean;
   readonly revision: number;
   /** When the server sent it, by its clock. */
   readonly time: string;
@@ -57,24 +67,43 @@ export interface Candidate {
   readonly priority?: number;
   readonly version?: string;
   readonly healthy?: boolean;
-  readonly since?: string;
-  readonly remainingMs?: number;
+  /** When the process came up. */
+  readonly startedAt?: string;
+  /** Whether it is a member of Succession; else a Go program, etcdctl, or a member without rights. */
+  readonly isMember: boolean;
+  /** Whether it is giving the lead up by its own will. */
+  readonly draining?: boolean;
+}
+
+export interface Witness {
+  readonly id: string;
+  readonly address?: string;
+  readonly zone?: string;
+  readonly version?: string;
+}
+
+export interface PendingHandover {
+  /** The id or key of the candidate that is to lead; missing for the next in line. */
+  readonly to?: string;
+  readonly by?: string;
+  /** Whether the leader has agreed, and is stopping its work. */
+  readonly accepted: boolean;
 }
 
 export interface Pause {
   readonly reason: string;
   readonly since?: string;
   readonly by?: string;
-  /** Until it ends by itself; missing where it does not. */
-  readonly remainingMs?: number;
+  /** Whether it ends by itself. */
+  readonly ends: boolean;
 }
 
-/** A term that has ended, or the present one. */
+/** A term that has ended, or the present one; the newest is the last. */
 export interface PastTerm {
   readonly token: number;
   readonly leader: string;
   readonly zone?: string;
-  readonly startedAt: string;
+  readonly startedAt?: string;
   readonly endedAt?: string;
   readonly cause?: string;
   /** How long nobody led before it. */
@@ -83,13 +112,18 @@ export interface PastTerm {
 
 export interface LeasesMessage {
   readonly election: string;
-  /** By key of the candidate. */
-  readonly remainingMs: Readonly<Record<string, number>>;
+  /** By key of the candidate; missing where it is not known. */
+  readonly leases: Readonly<Record<string, Lease>>;
+  /** Until the pause ends by itself. */
+  readonly pauseMs?: number;
 }
+
+/** What is left of a lease, and what it is renewed to. */
+export type Lease = readonly [remainingMs: number, ttlMs: number];
 
 export interface BeatMessage {
   readonly time: string;
-  /** For how long etcd has not answered; missing while it does. */
+  /** How old the data are because etcd does not answer; missing while it does. */
   readonly awayMs?: number;
 }
 

@@ -1,10 +1,10 @@
-import { isIPv6 } from "node:net";
 import { checkElection } from "../concurrency/naming.ts";
-import { badOption } from "../errors.ts";
+import { badOption, SuccessionError } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import type { Logger } from "../log.ts";
 import { defaultMetaPrefix } from "../member/details.ts";
 
+/** What a dashboard serves, where and for whom. */
 export interface DashboardOptions {
   /** The client to read and to steer with; it stays the caller's. */
   readonly etcd: Etcd;
@@ -17,14 +17,16 @@ export interface DashboardOptions {
   /** Who shows it may steer: 16 to 256 visible ASCII characters. @defaultValue none, and the page is read-only */
   readonly token?: string;
   /**
-   * Names by which browsers reach the page, beside the loopback names and `host`: a name of somebody else's that points
-   * here is refused. Without port.
+   * Names by which browsers reach the page, beside localhost, `host` and all addresses: another name that points here is
+   * refused. Without port.
    */
   readonly allowHosts?: readonly string[];
   /** Where everything about elections is kept that is not a candidate. @defaultValue "_succession/v1/" */
   readonly metaPrefix?: string;
   /** pino's shape. @defaultValue the logger of `etcd` */
   readonly logger?: Logger;
+  /** Where the page's files are. @defaultValue beside this code */
+  readonly pageFolder?: URL;
 }
 
 /** The options with every default in place. */
@@ -33,15 +35,12 @@ export interface CheckedDashboard {
   readonly host: string;
   readonly port: number;
   readonly token: string | undefined;
-  /** Lower case, IPv6 addresses in brackets. */
+  /** The names, in lower case, by which it may be asked. */
   readonly hosts: ReadonlySet<string>;
   readonly metaPrefix: string;
 }
 
 const tokenRule = "16 to 256 visible ASCII characters, such as `openssl rand -hex 24` prints";
-const loopback = ["localhost", "127.0.0.1", "[::1]"];
-/** These are no names by which anybody reaches anything. */
-const wildcards: ReadonlySet<string> = new Set(["0.0.0.0", "[::]"]);
 
 /** Throws `BAD_OPTION` naming the field, the rule and the value, but never the token. */
 export function checkDashboard(options: Omit<DashboardOptions, "etcd">): CheckedDashboard {
@@ -59,21 +58,16 @@ export function checkDashboard(options: Omit<DashboardOptions, "etcd">): Checked
     throw badOption("port", "a port from 0 (any free one) to 65535", port);
   }
   if (token !== undefined && !/^[\x21-\x7e]{16,256}$/.test(token)) {
-    throw badOption("token", tokenRule, `${token.length} characters that are not`);
+    throw new SuccessionError("BAD_OPTION", `token must be ${tokenRule}; this one is not`);
   }
   if (typeof metaPrefix !== "string") throw badOption("metaPrefix", "text", metaPrefix);
-  const own = bracketed(host);
-  const hosts = new Set([...loopback, ...(wildcards.has(own) ? [] : [own]), ...allowHosts.map(checkName)]);
+  const hosts = new Set(["localhost", host.toLowerCase(), ...allowHosts.map(checkName)]);
   return { elections: unique(elections), host, port, token, hosts, metaPrefix };
 }
 
 function checkName(name: string): string {
-  if (/^[a-z0-9._-]+$/i.test(name) || isIPv6(name.replace(/^\[(.*)\]$/, "$1"))) return bracketed(name);
-  throw badOption("allowHosts", "a name or an address without a port, such as failover.example.org", name);
-}
-
-function bracketed(host: string): string {
-  return (isIPv6(host) ? `[${host}]` : host).toLowerCase();
+  if (typeof name === "string" && /^[a-z0-9._-]+$/i.test(name)) return name.toLowerCase().replace(/\.$/, "");
+  throw badOption("allowHosts", "a name without scheme and port, such as failover.example.org", name);
 }
 
 function unique(elections: readonly string[] | undefined): readonly string[] | undefined {

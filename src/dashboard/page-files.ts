@@ -21,9 +21,10 @@ const types: Readonly<Record<string, string>> = {
 export class PageFiles {
   readonly #files: ReadonlyMap<string, PageFile>;
 
-  constructor(folder: URL = new URL("./page/", import.meta.url)) {
-    const names = readdirSync(folder).filter((name) => types[extname(name)] !== undefined);
-    this.#files = new Map(names.map((name) => [`/${name}`, fileOf(new URL(name, folder))]));
+  constructor(folder: URL | undefined) {
+    const from = folder ?? new URL("./page/", import.meta.url);
+    const names = readdirSync(from).filter((name) => types[extname(name)] !== undefined);
+    this.#files = new Map(names.map((name) => [`/${name}`, fileOf(new URL(name, from))]));
   }
 
   has(path: string): boolean {

@@ -5,7 +5,7 @@ import { button, element, printable, setText } from "./element.ts";
 import { FailoversView } from "./failovers-view.ts";
 import { LeaderView } from "./leader-view.ts";
 import { LineView } from "./line-view.ts";
-import type { State } from "./state.ts";
+import { isOld, type State } from "./state.ts";
 import type { Steering } from "./steering.ts";
 import { termsOf } from "./terms.ts";
 import { TermsTable } from "./terms-table.ts";
@@ -22,6 +22,7 @@ const timelineMs = 1_000;
 export class App {
   readonly node: HTMLElement;
   readonly #clock: ServerClock;
+  readonly #stale: string;
   readonly #banners: BannersView;
   readonly #elections: ElectionsView;
   readonly #title: HTMLElement = element("h1");
@@ -39,6 +40,7 @@ export class App {
   constructor(language: Language, steering: Steering, clock: ServerClock, switchLanguage: () => void) {
     const words = wordsIn(language);
     this.#clock = clock;
+    this.#stale = words.stale;
     this.#banners = new BannersView(words);
     this.#elections = new ElectionsView(words);
     this.#actions = new ActionsView({ words, steering, done: (text) => this.#tell(text) });
@@ -70,14 +72,17 @@ export class App {
   }
 
   show(state: State): void {
+    const before = this.#state;
     this.#state = state;
-    const { chosen, overview } = state;
+    const { chosen } = state;
     this.#banners.show(state);
     this.#elections.show(state);
     setText(this.#title, printable(chosen ?? ""));
-    document.title = `${overview?.leader?.id === undefined ? "" : `${printable(overview.leader.id)} · `}${printable(chosen ?? "Succession")}`;
+    document.title = this.#titleOf(state);
     this.node.classList.toggle("nothing", chosen === undefined);
     this.#actions.show(state);
+    // What is not known any more does not go on.
+    if (isOld(state) && state.overview === before?.overview) return;
     this.#leader.show(state);
     this.#line.show(state);
     this.#showTerms();
@@ -87,6 +92,7 @@ export class App {
   tick(now: number): void {
     if (this.#state === undefined) return;
     this.#banners.tick(now);
+    if (isOld(this.#state)) return;
     this.#leader.tick(now);
     this.#line.tick(now);
     if (now - this.#timelineAt >= timelineMs) this.#showTerms();
@@ -94,14 +100,22 @@ export class App {
 
   #showTerms(): void {
     this.#timelineAt = performance.now();
-    const { overview, link, etcdAway } = this.#state ?? {};
-    // What is not known any more does not go on.
-    const stale = link === "lost" || etcdAway === true;
-    const now = stale ? Date.parse(overview?.time ?? "") || this.#clock.now() : this.#clock.now();
+    const { overview } = this.#state ?? {};
+    const now = this.#clock.now();
     const terms = termsOf(overview?.history ?? [], overview?.leader?.token, now);
     this.#timeline.show(terms, now);
     this.#failovers.show(terms);
     this.#table.show(terms);
+  }
+
+  /** Who leads is seen in a tab behind, too. */
+  #titleOf({ chosen, overview, link, etcdAway }: State): string {
+    const parts = [
+      ...(isOld({ link, etcdAway }) ? [this.#stale] : []),
+      ...(overview?.leader == null ? [] : [printable(overview.leader.id)]),
+      printable(chosen ?? "Succession"),
+    ];
+    return parts.join(" · ");
   }
 
   #tell(text: string): void {

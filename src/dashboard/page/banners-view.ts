@@ -1,5 +1,5 @@
-import { element, setText } from "./element.ts";
-import type { State } from "./state.ts";
+import { element, printable, setText } from "./element.ts";
+import { isOld, type State } from "./state.ts";
 import { wholeSeconds } from "./times.ts";
 import type { Words } from "./words.ts";
 
@@ -10,25 +10,37 @@ export class BannersView {
   readonly badge: HTMLElement = element("span", { class: "badge", role: "status" });
   readonly #words: Words;
   readonly #stale: HTMLElement = element("p", { class: "banner stale", hidden: "" });
-  readonly #empty: HTMLElement;
+  readonly #note: HTMLElement = element("p", { class: "banner", hidden: "" });
   #state: State | undefined;
 
   constructor(words: Words) {
     this.#words = words;
-    this.#empty = element("p", { class: "banner", hidden: "" }, words.noElections);
-    this.node.append(this.#stale, this.#empty);
+    this.node.append(this.#stale, this.#note);
   }
 
   show(state: State): void {
     this.#state = state;
-    const { link, elections, etcdAway } = state;
+    const { link } = state;
     const { connecting, live, stale } = this.#words;
-    const old = link === "lost" || etcdAway;
+    const old = isOld(state);
     this.badge.className = `badge ${old ? "old" : link}`;
     setText(this.badge, link === "connecting" ? connecting : old ? stale : live);
     document.documentElement.classList.toggle("old", old);
-    this.#empty.hidden = elections === undefined || elections.length > 0 || state.chosen !== undefined;
+    const note = this.#noteOn(state);
+    this.#note.hidden = note === "";
+    setText(this.#note, note);
     this.tick(performance.now());
+  }
+
+  /** Why there is less to see than one would expect. */
+  #noteOn({ elections, chosen, overview }: State): string {
+    const { noElections, notShown, cannotRead, notAllRead } = this.#words;
+    if (elections === undefined) return "";
+    if (chosen === undefined) return elections.length === 0 ? noElections : "";
+    const summary = elections.find(({ election }) => election === chosen);
+    if (summary === undefined) return notShown;
+    if (summary.problem !== undefined) return cannotRead(printable(summary.problem));
+    return overview?.complete === false ? notAllRead : "";
   }
 
   tick(now: number): void {

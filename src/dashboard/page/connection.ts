@@ -4,6 +4,11 @@ import type { Messages } from "../messages.ts";
 const silentMs = 7_000;
 const firstRetryMs = 300;
 const longestRetryMs = 4_000;
+/**
+ * A tab that nobody sees lets go of its stream: browsers allow six connections to a server, and with all of them taken
+ * by streams neither a further tab nor a command would get through.
+ */
+const unseenMs = 60_000;
 
 const kinds: readonly (keyof Messages)[] = ["hello", "elections", "overview", "leases", "beat"];
 
@@ -20,6 +25,7 @@ export class Connection {
   readonly #listener: ConnectionListener;
   #source: EventSource | undefined;
   #timer = 0;
+  #unseenTimer = 0;
   #failures = 0;
   #election: string | undefined;
 
@@ -27,7 +33,9 @@ export class Connection {
     this.#listener = listener;
     for (const event of ["online", "pageshow"]) addEventListener(event, () => this.#again());
     document.addEventListener("visibilitychange", () => {
+      clearTimeout(this.#unseenTimer);
       if (document.visibilityState === "visible") this.#again();
+      else this.#unseenTimer = setTimeout(() => this.#rest(), unseenMs);
     });
   }
 
@@ -62,12 +70,17 @@ export class Connection {
     this.#timer = setTimeout(() => this.#lost(), silentMs);
   }
 
-  #lost(): void {
+  /** Until somebody looks again. */
+  #rest(): void {
+    clearTimeout(this.#timer);
     this.#source?.close();
     this.#source = undefined;
     this.#listener.lost();
+  }
+
+  #lost(): void {
+    this.#rest();
     const ms = Math.min(longestRetryMs, firstRetryMs * 2 ** this.#failures++);
-    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#connect(), ms * (0.75 + Math.random() / 2));
   }
 

@@ -31,11 +31,11 @@ export class ElectionsView {
       if (this.#list.children[at] !== item.node) {
         this.#list.insertBefore(item.node, this.#list.children[at] ?? null);
       }
-      const { leader, candidates, paused } = summary;
-      const who = leader === null ? this.#words.nobodyLeads : printable(leader);
-      item.node.classList.toggle("leaderless", leader === null);
-      setText(item.who, who);
-      setText(item.count, `${this.#words.candidates(candidates)}${paused ? ` · ${this.#words.paused}` : ""}`);
+      const { read, leader, candidates, paused } = summary;
+      const words = this.#words;
+      item.node.classList.toggle("leaderless", read && leader === null);
+      setText(item.who, !read ? "…" : leader === null ? words.nobodyLeads : printable(leader));
+      setText(item.count, read ? `${words.candidates(candidates)}${paused ? ` · ${words.paused}` : ""}` : "");
       if (summary.election === chosen) item.link.setAttribute("aria-current", "page");
       else item.link.removeAttribute("aria-current");
     }

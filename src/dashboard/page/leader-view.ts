@@ -17,6 +17,7 @@ export class LeaderView {
   readonly #pause: HTMLElement;
   readonly #pauseReason: HTMLElement = element("span", { class: "reason" });
   readonly #pauseFacts: HTMLElement = element("span");
+  readonly #handover: HTMLElement = element("p", { class: "handover", role: "status", hidden: "" });
   #state: State | undefined;
   #factsShown = "";
 
@@ -40,13 +41,14 @@ export class LeaderView {
       who,
       element("p", { class: "running" }, this.#since, this.#bar.node),
       this.#facts,
+      this.#handover,
       this.#pause,
     );
   }
 
   show(state: State): void {
     this.#state = state;
-    const { overview, leasesAt } = state;
+    const { overview, leases, leasesAt } = state;
     const leader = overview?.leader ?? null;
     const vacant = overview !== undefined && leader === null;
     this.node.classList.toggle("vacant", vacant);
@@ -55,11 +57,16 @@ export class LeaderView {
     setText(this.#id, leader === null ? "" : printable(leader.id));
     this.#id.title = leader?.id ?? "";
     this.#bar.node.hidden = leader === null;
-    this.#bar.set(leader?.remainingMs, leasesAt);
+    this.#bar.set(leases?.leases[leader?.key ?? ""], leasesAt);
     this.#showFacts(state);
     const pause = overview?.pause ?? null;
     this.#pause.hidden = pause === null;
     setText(this.#pauseReason, printable(pause?.reason ?? ""));
+    const { handover = null } = overview ?? {};
+    const { handoverPending } = this.#words;
+    const [to, by] = [handover?.to, handover?.by].map((name) => (name === undefined ? name : printable(name)));
+    this.#handover.hidden = handover === null;
+    setText(this.#handover, handover === null ? "" : handoverPending(to, by));
     this.tick(performance.now());
   }
 
@@ -95,17 +102,19 @@ export class LeaderView {
   }
 
   #pauseText(now: number): string {
-    const { overview, leasesAt = 0 } = this.#state ?? {};
+    const { overview, leases, leasesAt = 0 } = this.#state ?? {};
     const { pause } = overview ?? {};
+    const { pauseMs } = leases ?? {};
     if (pause == null) return "";
     const { units, pausedBy, pausedFor, pauseEndsIn, pauseHasNoEnd } = this.#words;
     const since = Date.parse(pause.since ?? "");
     const parts = [
       ...(pause.by === undefined ? [] : [pausedBy(printable(pause.by))]),
       ...(Number.isNaN(since) ? [] : [pausedFor(duration(roundedDown(this.#clock.now() - since), units))]),
-      pause.remainingMs === undefined
-        ? pauseHasNoEnd
-        : pauseEndsIn(wholeSeconds(leasesAt + pause.remainingMs - now, units)),
+      ...(pause.ends ? [] : [pauseHasNoEnd]),
+      ...(pause.ends && pauseMs !== undefined
+        ? [pauseEndsIn(wholeSeconds(leasesAt + pauseMs - now, units))]
+        : []),
     ];
     return parts.join(" · ");
   }

@@ -1,3 +1,4 @@
+import type { Lease } from "../messages.ts";
 import { element, setText } from "./element.ts";
 import { wholeSeconds } from "./times.ts";
 import type { Words } from "./words.ts";
@@ -11,8 +12,7 @@ export class LeaseBar {
   readonly #fill: HTMLElement = element("span", { class: "fill" });
   readonly #text: HTMLElement = element("span", { class: "left" });
   readonly #words: Words;
-  /** The most that was ever left: the TTL, as nearly as it shows. */
-  #fullMs = 1;
+  #wholeMs = 1;
   #endsAt: number | undefined;
 
   constructor(words: Words) {
@@ -25,10 +25,13 @@ export class LeaseBar {
     );
   }
 
-  /** `remainingMs` were left at `at`, in milliseconds of `performance.now()`. */
-  set(remainingMs: number | undefined, at: number): void {
-    this.#endsAt = remainingMs === undefined ? undefined : at + remainingMs;
-    if (remainingMs !== undefined) this.#fullMs = Math.max(this.#fullMs, remainingMs);
+  /** It was so at `at`, in milliseconds of `performance.now()`. */
+  set(lease: Lease | undefined, at: number): void {
+    const [remainingMs = 0, ttlMs = 1] = lease ?? [];
+    this.#endsAt = lease === undefined ? undefined : at + remainingMs;
+    this.#wholeMs = Math.max(1, ttlMs);
+    // As it was reported: a bar that only waits for the next report must not look alarming.
+    this.#fill.classList.toggle("low", lease !== undefined && remainingMs / this.#wholeMs < lowShare);
     this.tick(performance.now());
   }
 
@@ -40,9 +43,7 @@ export class LeaseBar {
       return;
     }
     const left = Math.max(0, this.#endsAt - now);
-    const share = Math.min(1, left / this.#fullMs);
-    this.#fill.style.transform = `scaleX(${share.toFixed(3)})`;
-    this.#fill.classList.toggle("low", share < lowShare);
+    this.#fill.style.transform = `scaleX(${Math.min(1, left / this.#wholeMs).toFixed(3)})`;
     // Whole seconds: a text that changes ten times a second cannot be read.
     setText(this.#text, leaseLeft(wholeSeconds(left, units)));
   }

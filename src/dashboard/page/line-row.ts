@@ -1,4 +1,4 @@
-import type { Candidate } from "../messages.ts";
+import type { Candidate, Lease } from "../messages.ts";
 import { element, printable, setText } from "./element.ts";
 import { LeaseBar } from "./lease-bar.ts";
 import type { Words } from "./words.ts";
@@ -38,8 +38,8 @@ export class LineRow {
     this.node.append(this.#address, this.#version, this.#token, lease);
   }
 
-  show(candidate: Candidate, position: number, leasesAt: number): void {
-    const { id, zone, priority, healthy, address, version, token, remainingMs } = candidate;
+  show(candidate: Candidate, position: number): void {
+    const { id, zone, priority, healthy, address, version, token } = candidate;
     const { leader, next, healthy: well, unhealthy: ill } = this.#words;
     this.node.classList.toggle("leads", position === 0);
     const place = position === 0 ? leader : position === 1 ? `${position + 1} · ${next}` : `${position + 1}`;
@@ -53,7 +53,11 @@ export class LineRow {
     setText(this.#address, printable(address ?? ""));
     setText(this.#version, printable(version ?? ""));
     setText(this.#token, token.toString());
-    this.#bar.set(remainingMs, leasesAt);
+  }
+
+  /** What was left of its lease at `at`, in milliseconds of `performance.now()`. */
+  showLease(lease: Lease | undefined, at: number): void {
+    this.#bar.set(lease, at);
   }
 
   tick(now: number): void {

@@ -1,5 +1,5 @@
 import type { Candidate } from "../messages.ts";
-import { button, element, setText } from "./element.ts";
+import { button, element, printable, setText } from "./element.ts";
 import { LineRow } from "./line-row.ts";
 import type { State } from "./state.ts";
 import type { Words } from "./words.ts";
@@ -20,33 +20,26 @@ export class LineView {
   readonly #empty: HTMLElement;
   readonly #filter: HTMLInputElement;
   readonly #toggle: HTMLButtonElement;
+  readonly #witnesses: HTMLElement = element("p", { class: "quiet witnesses", hidden: "" });
   readonly #rows: Map<string, LineRow> = new Map();
   #state: State | undefined;
   #all = false;
 
   constructor(words: Words) {
     this.#words = words;
-    const head = [
-      ...[
-        ["", words.position],
-        ["", words.id],
-      ],
-      ...[
-        ["zone", words.zone],
-        ["priority", words.priority],
-        ["healthy", words.health],
-      ],
-      ...[
-        ["address", words.address],
-        ["version", words.version],
-      ],
-      ...[
-        ["", words.token],
-        ["", words.lease],
-      ],
-    ] as const;
+    const head: readonly (readonly [field: string, text: string])[] = [
+      ["", words.position],
+      ["", words.id],
+      ["zone", words.zone],
+      ["priority", words.priority],
+      ["healthy", words.health],
+      ["address", words.address],
+      ["version", words.version],
+      ["", words.token],
+      ["", words.lease],
+    ];
     const cells = head.map(([field, text]) =>
-      element("th", { scope: "col", ...(field === "" ? {} : { class: field }) }, text as string),
+      element("th", { scope: "col", ...(field === "" ? {} : { class: field }) }, text),
     );
     this.#table = element("table", {}, element("thead", {}, element("tr", {}, ...cells)), this.#body);
     this.#empty = element("p", { class: "quiet", hidden: "" }, words.nobodyStands);
@@ -68,6 +61,7 @@ export class LineView {
       this.#empty,
       this.#table,
       this.#toggle,
+      this.#witnesses,
     );
   }
 
@@ -83,6 +77,10 @@ export class LineView {
       );
     }
     this.#showRows();
+    const { witnesses = [] } = state.overview ?? {};
+    this.#witnesses.hidden = witnesses.length === 0;
+    const names = witnesses.map(({ id, zone }) => printable(zone === undefined ? id : `${id} · ${zone}`));
+    setText(this.#witnesses, `${this.#words.witnesses}: ${names.join(", ")}`);
   }
 
   tick(now: number): void {
@@ -90,7 +88,8 @@ export class LineView {
   }
 
   #showRows(): void {
-    const line = this.#state?.overview?.line ?? [];
+    const { overview, leases, leasesAt = 0 } = this.#state ?? {};
+    const { line = [] } = overview ?? {};
     const many = line.length > firstShown;
     this.#filter.hidden = !many;
     this.#toggle.hidden = !many;
@@ -117,7 +116,8 @@ export class LineView {
       // Rows keep their order, so mostly nothing is moved.
       const there = this.#body.children[at] ?? null;
       if (there !== row.node) this.#body.insertBefore(row.node, there);
-      row.show(candidate, position, this.#state?.leasesAt ?? 0);
+      row.show(candidate, position);
+      row.showLease(leases?.leases[candidate.key], leasesAt);
     }
   }
 }

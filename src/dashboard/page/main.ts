@@ -40,7 +40,7 @@ function update(next: State): void {
 /** Follows another election. */
 function choose(election: string | undefined): void {
   if (election === undefined || election === state.chosen) return;
-  update({ ...state, chosen: election, overview: undefined });
+  update({ ...state, chosen: election, overview: undefined, leases: undefined });
   connection.open(election);
 }
 

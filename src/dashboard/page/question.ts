@@ -14,8 +14,11 @@ export interface Question {
   act(): Promise<string | undefined>;
 }
 
-/** Opens a dialog; it closes when the thing is done or given up. Focus goes back to where it was. */
-export function ask(question: Question, words: Words): void {
+/**
+ * Opens a dialog; it closes when the thing is done or given up. Focus goes back to where it was. What came of a thing
+ * whose dialog was closed meanwhile is told by `tell`.
+ */
+export function ask(question: Question, words: Words, tell: (text: string) => void): void {
   const title = element("h2", { id: "question" }, question.title);
   const error = element("p", { class: "error", role: "alert" });
   const yes = element(
@@ -43,7 +46,9 @@ export function ask(question: Question, words: Words): void {
       if (problem === undefined) dialog.close();
       else setText(error, problem);
     } catch (refused) {
-      setText(error, refusalText(refused, words));
+      const text = refusalText(refused, words);
+      if (dialog.open) setText(error, text);
+      else tell(text);
     }
     yes.disabled = false;
     setText(yes, question.confirm);

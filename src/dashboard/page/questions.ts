@@ -19,7 +19,7 @@ const mostReason = 500;
 const mostName = 100;
 
 /** Asks for the token; `then` goes on with what it was wanted for. */
-export function askForToken({ words, steering }: Desk, then: () => void = () => {}): void {
+export function askForToken({ words, steering, done }: Desk, then: () => void = () => {}): void {
   const input = element("input", {
     type: "password",
     autocomplete: "off",
@@ -40,6 +40,7 @@ export function askForToken({ words, steering }: Desk, then: () => void = () => 
       },
     },
     words,
+    done,
   );
 }
 
@@ -72,6 +73,7 @@ export function askForHandover({ words, steering, done }: Desk, overview: Overvi
       },
     },
     words,
+    done,
   );
 }
 
@@ -105,6 +107,7 @@ export function askForPause({ words, steering, done }: Desk, { election }: Overv
       },
     },
     words,
+    done,
   );
 }
 
@@ -119,5 +122,6 @@ export function askForResume({ words, steering, done }: Desk, { election }: Over
       },
     },
     words,
+    done,
   );
 }

@@ -1,6 +1,5 @@
 import type {
   BeatMessage,
-  Candidate,
   ElectionSummary,
   HelloMessage,
   LeasesMessage,
@@ -18,7 +17,8 @@ export interface State {
   /** The election that is looked at. */
   readonly chosen: string | undefined;
   readonly overview: OverviewMessage | undefined;
-  /** When the newest leases were received, in milliseconds of `performance.now()`. */
+  readonly leases: LeasesMessage | undefined;
+  /** When these leases were received, in milliseconds of `performance.now()`. */
   readonly leasesAt: number;
   /** When the data was known to be right the last time, likewise. */
   readonly freshAt: number;
@@ -33,10 +33,16 @@ export const initialState: State = {
   more: 0,
   chosen: undefined,
   overview: undefined,
+  leases: undefined,
   leasesAt: 0,
   freshAt: 0,
   etcdAway: false,
 };
+
+/** Whether what is shown may not be so any more. */
+export function isOld({ link, etcdAway }: Pick<State, "link" | "etcdAway">): boolean {
+  return link === "lost" || etcdAway;
+}
 
 /** The state after a message that came at `now`. Pure. */
 export function after<K extends keyof Messages>(
@@ -55,25 +61,15 @@ export function after<K extends keyof Messages>(
     }
     case "overview": {
       const overview = message as OverviewMessage;
-      return overview.election === state.chosen ? { ...live, overview, leasesAt: now } : live;
+      return overview.election === state.chosen ? { ...live, overview } : live;
     }
-    case "leases":
-      return withLeases(live, message as LeasesMessage, now);
+    case "leases": {
+      const leases = message as LeasesMessage;
+      return leases.election === state.chosen ? { ...live, leases, leasesAt: now } : live;
+    }
     default:
       return withBeat(live, message as BeatMessage, now);
   }
-}
-
-function withLeases(state: State, { election, remainingMs }: LeasesMessage, now: number): State {
-  const { overview } = state;
-  if (overview?.election !== election) return state;
-  const renewed = (candidate: Candidate): Candidate => {
-    const { remainingMs: _old, ...rest } = candidate;
-    const left = remainingMs[candidate.key];
-    return left === undefined ? rest : { ...rest, remainingMs: left };
-  };
-  const line = overview.line.map(renewed);
-  return { ...state, overview: { ...overview, line, leader: line[0] ?? null }, leasesAt: now };
 }
 
 function withBeat(state: State, { awayMs }: BeatMessage, now: number): State {

@@ -1,6 +1,6 @@
 import type { Refusal } from "../messages.ts";
+import { Kept } from "./kept.ts";
 
-const storedUnder = "succession-token";
 /** The server gives up before. */
 const patienceMs = 60_000;
 
@@ -28,7 +28,7 @@ export class Refused extends Error {
 
 /** Sends commands with the token, which this tab alone keeps: no cookie, no address holds it. */
 export class Steering {
-  #token: string | undefined = sessionStorage.getItem(storedUnder) ?? undefined;
+  readonly #token = new Kept(() => sessionStorage, "succession-token");
   readonly #changed: () => void;
 
   constructor(changed: () => void) {
@@ -36,27 +36,25 @@ export class Steering {
   }
 
   get unlocked(): boolean {
-    return this.#token !== undefined;
+    return this.#token.value !== undefined;
   }
 
   /** Keeps the token if it is the right one. Rejects with `Refused` if not. */
   async unlock(token: string): Promise<void> {
     await send("token", {}, token);
-    this.#token = token;
-    sessionStorage.setItem(storedUnder, token);
+    this.#token.value = token;
     this.#changed();
   }
 
   lock(): void {
-    this.#token = undefined;
-    sessionStorage.removeItem(storedUnder);
+    this.#token.value = undefined;
     this.#changed();
   }
 
   /** Resolves to what the server answers. Rejects with `Refused`. */
   async ask<K extends keyof Commands>(name: K, command: Commands[K]): Promise<Record<string, unknown>> {
     try {
-      return await send(name, command, this.#token ?? "");
+      return await send(name, command, this.#token.value ?? "");
     } catch (error) {
       // The server was started again with another one.
       if (error instanceof Refused && error.code === "WRONG_TOKEN") this.lock();

@@ -33,7 +33,7 @@ export function termsOf(history: readonly PastTerm[], presentToken: number | und
   const sorted = [...history].sort((a, b) => a.token - b.token);
   const terms: Term[] = [];
   for (const [at, past] of sorted.entries()) {
-    const start = Date.parse(past.startedAt);
+    const start = Date.parse(past.startedAt ?? "");
     if (Number.isNaN(start)) continue;
     const current = past.token === presentToken;
     const told = Date.parse(past.endedAt ?? "");

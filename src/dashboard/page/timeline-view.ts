@@ -1,7 +1,7 @@
 import { element, printable, shape } from "./element.ts";
 import { Roving } from "./roving.ts";
 import { termLines } from "./term-text.ts";
-import { lanesOf, marksOf, rangeOf, type Term } from "./terms.ts";
+import { isPlanned, lanesOf, marksOf, rangeOf, type Term } from "./terms.ts";
 import { Tip } from "./tip.ts";
 import type { RangeName, Words } from "./words.ts";
 
@@ -129,11 +129,13 @@ export class TimelineView {
   #drawGaps({ from, x }: Scale, height: number, shown: readonly Term[]): void {
     const gaps = shown.filter(({ gapMs = 0, start }) => gapMs >= 1 && start > from);
     this.#gaps.replaceChildren(
-      ...gaps.map(({ gapMs = 0, start }) => {
+      ...gaps.map((term) => {
+        const { gapMs = 0, start } = term;
         const end = x(start);
         // One that is too short to be seen is widened to the left: the term after it must not hide it.
         const width = Math.max(leastGapWidth, end - x(start - gapMs));
-        return shape("rect", { class: "gap", x: end - width, y: 0, width, height });
+        const look = isPlanned(term) ? "gap planned" : "gap";
+        return shape("rect", { class: look, x: end - width, y: 0, width, height });
       }),
     );
   }

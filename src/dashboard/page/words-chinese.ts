@@ -9,6 +9,9 @@ export const chinese: Words = {
   lost: (ago) => `与仪表盘服务器的连接已断开。当前显示的是 ${ago}前的数据，正在重试…`,
   etcdAway: (ago) => `仪表盘收不到 etcd 的应答。当前显示的是 ${ago}前的数据。`,
   loading: "正在读取选举…",
+  notShown: "此仪表盘不显示该选举：无人参加，或仪表盘启动时指定了其他选举。",
+  cannotRead: (why) => `无法读取该选举：${why}`,
+  notAllRead: "仪表盘无权读取成员详情、暂停状态和任期记录：只显示继任队列。",
   elections: "选举",
   noElections:
     "没有 Succession 成员参加任何选举。只有 Go 程序或 etcdctl 参加的选举，请用 --election 指定后启动仪表盘。",
@@ -23,6 +26,8 @@ export const chinese: Words = {
   pausedFor: (time) => `已持续 ${time}`,
   pauseEndsIn: (time) => `${time}后自动结束`,
   pauseHasNoEnd: "直到有人恢复",
+  handoverPending: (to, by) =>
+    `正在移交${to === undefined ? "" : `给 ${to}`}${by === undefined ? "" : `（请求人：${by}）`}…`,
   line: "继任队列",
   position: "位置",
   id: "标识",
@@ -38,6 +43,7 @@ export const chinese: Words = {
   leaseLeft: (time) => `剩余 ${time}`,
   leaseUnknown: "未知",
   next: "下一个",
+  witnesses: "见证者（从不领导）",
   filter: "按标识、区域或地址筛选",
   showAll: (count) => `显示全部 ${count} 个`,
   showFewer: "只显示前几个",

@@ -11,6 +11,10 @@ export const english: Words = {
   lost: (ago) => `No connection to the dashboard's server. What you see is ${ago} old. Trying again…`,
   etcdAway: (ago) => `The dashboard gets no answer from etcd. What you see is ${ago} old.`,
   loading: "Reading the election…",
+  notShown: "This dashboard does not show this election: nobody stands in it, or it was started for others.",
+  cannotRead: (why) => `The election cannot be read: ${why}`,
+  notAllRead:
+    "The dashboard may not read what members tell about themselves, nor pauses and past terms: only the line is shown.",
   elections: "Elections",
   noElections:
     "No member of Succession stands in any election. An election of Go programs or etcdctl alone is shown when the dashboard is started with --election.",
@@ -25,6 +29,8 @@ export const english: Words = {
   pausedFor: (time) => `for ${time} now`,
   pauseEndsIn: (time) => `ends in ${time}`,
   pauseHasNoEnd: "until somebody resumes",
+  handoverPending: (to, by) =>
+    `Handing over${to === undefined ? "" : ` to ${to}`}${by === undefined ? "" : `, asked for by ${by}`}…`,
   line: "Line of succession",
   position: "Place",
   id: "Id",
@@ -40,6 +46,7 @@ export const english: Words = {
   leaseLeft: (time) => `${time} left`,
   leaseUnknown: "not known",
   next: "next",
+  witnesses: "Witnesses, which never lead",
   filter: "Filter by id, zone or address",
   showAll: (count) => `Show all ${count}`,
   showFewer: "Show the first only",

@@ -1,3 +1,4 @@
+import { Kept } from "./kept.ts";
 import type { DurationUnits } from "./times.ts";
 import { chinese } from "./words-chinese.ts";
 import { english } from "./words-english.ts";
@@ -14,6 +15,9 @@ export interface Words {
   lost(ago: string): string;
   etcdAway(ago: string): string;
   readonly loading: string;
+  readonly notShown: string;
+  cannotRead(why: string): string;
+  readonly notAllRead: string;
   readonly elections: string;
   readonly noElections: string;
   moreElections(count: number): string;
@@ -27,6 +31,7 @@ export interface Words {
   pausedFor(time: string): string;
   pauseEndsIn(time: string): string;
   readonly pauseHasNoEnd: string;
+  handoverPending(to: string | undefined, by: string | undefined): string;
   readonly line: string;
   readonly position: string;
   readonly id: string;
@@ -42,6 +47,7 @@ export interface Words {
   leaseLeft(time: string): string;
   readonly leaseUnknown: string;
   readonly next: string;
+  readonly witnesses: string;
   readonly filter: string;
   showAll(count: number): string;
   readonly showFewer: string;
@@ -104,7 +110,7 @@ export interface Words {
 export type RangeName = "recent" | "hour" | "day" | "week" | "all";
 
 const all: Readonly<Record<Language, Words>> = { en: english, "zh-CN": chinese };
-const storedUnder = "succession-language";
+const chosen = new Kept(() => localStorage, "succession-language");
 
 export function wordsIn(language: Language): Words {
   return all[language];
@@ -112,12 +118,12 @@ export function wordsIn(language: Language): Words {
 
 /** What the reader chose before, else what the browser asks for. */
 export function preferredLanguage(): Language {
-  const chosen = localStorage.getItem(storedUnder);
-  if (chosen === "en" || chosen === "zh-CN") return chosen;
+  const { value } = chosen;
+  if (value === "en" || value === "zh-CN") return value;
   const first = navigator.languages.find((each) => /^(en|zh)\b/i.test(each)) ?? "en";
   return first.toLowerCase().startsWith("zh") ? "zh-CN" : "en";
 }
 
 export function rememberLanguage(language: Language): void {
-  localStorage.setItem(storedUnder, language);
+  chosen.value = language;
 }
