@@ -1,0 +1,53 @@
+import type { Bytes } from "../etcd/bytes.ts";
+import type { Etcd } from "../etcd/etcd.ts";
+import { EtcdError } from "../etcd/failure.ts";
+import { backoffMs, sleep } from "../waiting.ts";
+
+const checkEveryMs = 2_000;
+const patienceMs = 3_000;
+
+/**
+ * Notices when etcd does not answer. Nothing depends on it: whoever follows something waits by himself, but in silence,
+ * and somebody looks.
+ */
+export class Pulse {
+  readonly #etcd: Etcd;
+  readonly #key: Bytes;
+  readonly #onBeat: (error: EtcdError | undefined) => void;
+  readonly #stopped = new AbortController();
+  #failing = false;
+
+  /** Reads a key from time to time. `onBeat` is told each time what was wrong with that, if anything. */
+  constructor(etcd: Etcd, key: Bytes, onBeat: (error: EtcdError | undefined) => void) {
+    this.#etcd = etcd;
+    this.#key = key;
+    this.#onBeat = onBeat;
+    void this.#watch();
+  }
+
+  stop(): void {
+    this.#stopped.abort();
+  }
+
+  /** Never rejects. */
+  async #watch(): Promise<void> {
+    const { signal } = this.#stopped;
+    const { clock } = this.#etcd;
+    while (!signal.aborted) {
+      await sleep(clock, this.#failing ? backoffMs(clock, 1, 500) : checkEveryMs, signal).catch(() => {});
+      const error = await this.#trouble(signal);
+      if (signal.aborted) return;
+      this.#failing = error !== undefined;
+      this.#onBeat(error);
+    }
+  }
+
+  async #trouble(signal: AbortSignal): Promise<EtcdError | undefined> {
+    try {
+      await this.#etcd.range(this.#key, { countOnly: true, timeoutMs: patienceMs, signal });
+    } catch (error) {
+      if (error instanceof EtcdError) return error;
+    }
+    return undefined;
+  }
+}
