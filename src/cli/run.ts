@@ -18,6 +18,11 @@ const commands: readonly {
   load(): Promise<Command>;
 }[] = [
   {
+    name: "dashboard",
+    summary: "a page that shows elections live, and steers them",
+    load: async () => (await import("./dashboard.ts")).dashboard,
+  },
+  {
     name: "demo",
     summary: "three members and live traffic: leaders are killed, others lead",
     load: async () => (await import("./demo.ts")).demo,

@@ -59,7 +59,8 @@ export class Dashboard {
     this.#elections = new Elections({
       ...{ etcd, logger, settings },
       changed: (followed) => {
-        if (followed.message !== undefined) this.#viewers.tell("overview", followed.message, followed.election);
+        if (followed.message !== undefined)
+          this.#viewers.tell("overview", followed.message, followed.election);
       },
       changedInShort: (message) => this.#viewers.tell("elections", message),
     });
@@ -109,7 +110,11 @@ export class Dashboard {
   /** Whoever begins to look is told everything; afterwards what changes. */
   #stream(response: ServerResponse, election: string | undefined): Denial | undefined {
     if (this.#viewers.full) {
-      return { status: 503, code: "FULL", message: "too many are looking already; close a tab and try again" };
+      return {
+        status: 503,
+        code: "FULL",
+        message: "too many are looking already; close a tab and try again",
+      };
     }
     const stream = this.#viewers.add(response, election);
     const followed = election === undefined ? undefined : this.#elections.get(election);

@@ -79,7 +79,11 @@ export class Followed {
     const { signal } = this.#closed;
     for (let failures = 0; !signal.aborted && !etcd.closedSignal.aborted; ) {
       try {
-        for await (const item of followOverview(etcd, election, { metaPrefix, signal, everyMs: tellEveryMs })) {
+        for await (const item of followOverview(etcd, election, {
+          metaPrefix,
+          signal,
+          everyMs: tellEveryMs,
+        })) {
           failures = 0;
           this.#problem = undefined;
           this.#staleSince = item.at === "stale" ? (this.#staleSince ?? etcd.clock.now()) : undefined;

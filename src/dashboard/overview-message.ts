@@ -9,7 +9,9 @@ export function overviewMessage(overview: Overview, time: Date): OverviewMessage
   const line = overview.line.map(candidateOf);
   return {
     ...{ election, line, leader: line[0] ?? null },
-    witnesses: overview.witnesses.map(({ id, zone, address, version }) => known({ id, zone, address, version })),
+    witnesses: overview.witnesses.map(({ id, zone, address, version }) =>
+      known({ id, zone, address, version }),
+    ),
     pause:
       pause === undefined
         ? null

@@ -46,9 +46,10 @@ export class Routes {
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       const denial = await this.#answer(request, response);
-      // What came of a body is not waited for: the connection ends with the answer.
-      const headers = { ...denial?.headers, ...(request.complete ? {} : { connection: "close" }) };
-      if (denial !== undefined) deny(response, denial, headers);
+      if (denial === undefined) return;
+      // The rest of a body that nobody wants is not waited for.
+      const unread = request.method === "POST" && !request.complete;
+      deny(response, denial, { ...denial.headers, ...(unread ? { connection: "close" } : {}) });
     } catch (error) {
       // The connection broke while the request was read.
       this.#options.logger.debug({ error }, "a request to the dashboard broke off");
@@ -63,12 +64,16 @@ export class Routes {
     const { pathname, searchParams } = urlOf(request);
     const [, name] = /^\/api\/([a-z]+)$/.exec(pathname) ?? [];
     const commands = name === "token" || (name !== undefined && isCommand(name));
-    const reads = files.has(pathname) || pathname === "/events" || name === "elections" || name === "overview";
+    const reads =
+      files.has(pathname) || pathname === "/events" || name === "elections" || name === "overview";
     if (!commands && !reads) return { status: 404, code: "NOT_FOUND", message: "there is nothing here" };
     const allowed = commands ? ["POST"] : ["GET", "HEAD"];
     const { method = "" } = request;
     if (!allowed.includes(method)) return wrongMethod(allowed);
-    if (files.has(pathname)) return files.answer(pathname, request, response);
+    if (files.has(pathname)) {
+      files.answer(pathname, request, response);
+      return undefined;
+    }
     const otherSite = originDenial(request.headers);
     if (otherSite !== undefined) return otherSite;
     if (commands) return await this.#command(name, request, response);
@@ -83,8 +88,11 @@ export class Routes {
     const followed = elections.get(election ?? "");
     if (name === "overview" && followed === undefined) return notShown(election);
     const message = name === "overview" ? followed?.message : elections.inShort;
-    if (message !== undefined) return answerJson(response, 200, message);
-    return { status: 503, code: "NOT_READ", message: "that has not been read from etcd yet; try again" };
+    if (message === undefined) {
+      return { status: 503, code: "NOT_READ", message: "that has not been read from etcd yet; try again" };
+    }
+    answerJson(response, 200, message);
+    return undefined;
   }
 
   async #command(
@@ -96,17 +104,25 @@ export class Routes {
     const from = request.socket.remoteAddress;
     const denial = tokenDenial(request.headers, settings.token);
     if (denial !== undefined) {
-      if (denial.code === "WRONG_TOKEN") logger.warn({ command: name, from }, "the dashboard's token was wrong");
+      if (denial.code === "WRONG_TOKEN")
+        logger.warn({ command: name, from }, "the dashboard's token was wrong");
       return denial.status === 401 ? { ...denial, headers: { "www-authenticate": "Bearer" } } : denial;
     }
     const read = await bodyOf(request);
     if ("denial" in read) return read.denial;
-    if (name === "token") return answerJson(response, 200, {});
+    if (name === "token") {
+      answerJson(response, 200, {});
+      return undefined;
+    }
     const { election } = read.body;
     const followed = typeof election === "string" ? elections.get(election) : undefined;
     if (followed === undefined) return notShown(election);
     if (this.#commands >= mostCommands) {
-      return { status: 429, code: "BUSY", message: `${mostCommands} commands are being carried out; try again` };
+      return {
+        status: 429,
+        code: "BUSY",
+        message: `${mostCommands} commands are being carried out; try again`,
+      };
     }
     this.#commands++;
     try {
@@ -115,7 +131,8 @@ export class Routes {
       const context = { etcd, metaPrefix: settings.metaPrefix, signal, present };
       const done = await perform(name, followed.election, read.body, context);
       logger.info({ command: name, election, from }, "the dashboard has steered");
-      return answerJson(response, 200, done);
+      answerJson(response, 200, done);
+      return undefined;
     } catch (error) {
       logger.info({ error, command: name, election, from }, "what was asked of the dashboard was not done");
       return denialOf(error);

@@ -64,7 +64,9 @@ export class LeaderView {
     setText(this.#pauseReason, printable(pause?.reason ?? ""));
     const { handover = null } = overview ?? {};
     const { handoverPending } = this.#words;
-    const [to, by] = [handover?.to, handover?.by].map((name) => (name === undefined ? name : printable(name)));
+    const [to, by] = [handover?.to, handover?.by].map((name) =>
+      name === undefined ? name : printable(name),
+    );
     this.#handover.hidden = handover === null;
     setText(this.#handover, handover === null ? "" : handoverPending(to, by));
     this.tick(performance.now());
