@@ -10,6 +10,8 @@ interface PageFile {
   readonly tag: string;
 }
 
+const index = "/index.html";
+
 const types: Readonly<Record<string, string>> = {
   ".html": "text/html; charset=utf-8",
   ".css": "text/css; charset=utf-8",
@@ -20,11 +22,15 @@ const types: Readonly<Record<string, string>> = {
 /** The page's files, read once: a request can name these and no others. */
 export class PageFiles {
   readonly #files: ReadonlyMap<string, PageFile>;
+  /** Named with the page, they are fetched at once, and not as each is found in another. */
+  readonly #scripts: string;
 
   constructor(folder: URL | undefined) {
     const from = folder ?? new URL("./page/", import.meta.url);
     const names = readdirSync(from).filter((name) => types[extname(name)] !== undefined);
     this.#files = new Map(names.map((name) => [`/${name}`, fileOf(new URL(name, from))]));
+    const scripts = names.filter((name) => name.endsWith(".js"));
+    this.#scripts = scripts.map((name) => `<${name}>; rel=modulepreload`).join(", ");
   }
 
   has(path: string): boolean {
@@ -34,7 +40,8 @@ export class PageFiles {
   answer(path: string, request: IncomingMessage, response: ServerResponse): void {
     const { type, body, tag } = this.#files.get(nameOf(path)) as PageFile;
     // A browser asks each time whether its copy is the newest: after an upgrade no file of the old page is left.
-    const headers = { ...securityHeaders, etag: tag, "cache-control": "no-cache" };
+    const first = nameOf(path) === index ? { link: this.#scripts } : {};
+    const headers = { ...securityHeaders, etag: tag, "cache-control": "no-cache", ...first };
     if (request.headers["if-none-match"] === tag) {
       response.writeHead(304, headers).end();
       return;
@@ -44,7 +51,7 @@ export class PageFiles {
 }
 
 function nameOf(path: string): string {
-  return path === "/" ? "/index.html" : path;
+  return path === "/" ? index : path;
 }
 
 function fileOf(url: URL): PageFile {

@@ -1,10 +1,11 @@
 import { ActionsView } from "./actions-view.ts";
 import { BannersView } from "./banners-view.ts";
 import { ElectionsView } from "./elections-view.ts";
-import { button, element, printable, setText } from "./element.ts";
+import { button, element, setText } from "./element.ts";
 import { FailoversView } from "./failovers-view.ts";
 import { LeaderView } from "./leader-view.ts";
 import { LineView } from "./line-view.ts";
+import { printable } from "./printable.ts";
 import { isOld, type State } from "./state.ts";
 import type { Steering } from "./steering.ts";
 import { termsOf } from "./terms.ts";

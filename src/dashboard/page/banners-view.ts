@@ -1,4 +1,5 @@
-import { element, printable, setText } from "./element.ts";
+import { element, setText } from "./element.ts";
+import { printable } from "./printable.ts";
 import { isOld, type State } from "./state.ts";
 import { wholeSeconds } from "./times.ts";
 import type { Words } from "./words.ts";

@@ -1,4 +1,5 @@
-import { element, printable, setText, shape } from "./element.ts";
+import { element, setText, shape } from "./element.ts";
+import { printable } from "./printable.ts";
 import { Roving } from "./roving.ts";
 import { causeText, instantText } from "./term-text.ts";
 import { isPlanned, type Term } from "./terms.ts";

@@ -1,5 +1,6 @@
-import { element, printable, setText } from "./element.ts";
+import { element, setText } from "./element.ts";
 import { LeaseBar } from "./lease-bar.ts";
+import { printable } from "./printable.ts";
 import type { State } from "./state.ts";
 import { duration, type ServerClock, wholeSeconds } from "./times.ts";
 import type { Words } from "./words.ts";

@@ -1,6 +1,7 @@
 import type { Candidate, Lease } from "../messages.ts";
-import { element, printable, setText } from "./element.ts";
+import { element, setText } from "./element.ts";
 import { LeaseBar } from "./lease-bar.ts";
+import { printable } from "./printable.ts";
 import type { Words } from "./words.ts";
 
 /** One candidate of the line. */

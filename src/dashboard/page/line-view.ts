@@ -1,6 +1,7 @@
 import type { Candidate } from "../messages.ts";
-import { button, element, printable, setText } from "./element.ts";
+import { button, element, setText } from "./element.ts";
 import { LineRow } from "./line-row.ts";
+import { printable } from "./printable.ts";
 import type { State } from "./state.ts";
 import type { Words } from "./words.ts";
 

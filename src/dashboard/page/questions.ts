@@ -1,5 +1,6 @@
 import type { OverviewMessage } from "../messages.ts";
-import { element, printable } from "./element.ts";
+import { element } from "./element.ts";
+import { printable } from "./printable.ts";
 import { ask, field } from "./question.ts";
 import type { Steering } from "./steering.ts";
 import { duration } from "./times.ts";

@@ -1,4 +1,4 @@
-import { printable } from "./element.ts";
+import { printable } from "./printable.ts";
 import type { Term } from "./terms.ts";
 import { duration } from "./times.ts";
 import type { Words } from "./words.ts";

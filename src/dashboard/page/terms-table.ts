@@ -1,4 +1,5 @@
-import { element, printable } from "./element.ts";
+import { element } from "./element.ts";
+import { printable } from "./printable.ts";
 import { causeText, instantText } from "./term-text.ts";
 import type { Term } from "./terms.ts";
 import { duration } from "./times.ts";

@@ -1,5 +1,4 @@
 import type { PastTerm } from "../messages.ts";
-import type { RangeName } from "./words.ts";
 
 /** A term with its instants as numbers, and what came before it. */
 export interface Term {
@@ -16,6 +15,9 @@ export interface Term {
   /** Why the term before it ended. */
   readonly causeBefore: string | undefined;
 }
+
+/** How much of the past is shown. */
+export type RangeName = "recent" | "hour" | "day" | "week" | "all";
 
 /** Ends that somebody chose; all others are failures. */
 const plannedCauses: ReadonlySet<string> = new Set(["resigned", "finished", "handover", "closed"]);

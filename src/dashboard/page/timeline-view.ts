@@ -1,9 +1,10 @@
-import { element, printable, shape } from "./element.ts";
+import { element, shape } from "./element.ts";
+import { printable } from "./printable.ts";
 import { Roving } from "./roving.ts";
 import { termLines } from "./term-text.ts";
-import { isPlanned, lanesOf, marksOf, rangeOf, type Term } from "./terms.ts";
+import { isPlanned, lanesOf, marksOf, type RangeName, rangeOf, type Term } from "./terms.ts";
 import { Tip } from "./tip.ts";
-import type { RangeName, Words } from "./words.ts";
+import type { Words } from "./words.ts";
 
 const laneHeight = 34;
 const barTop = 17;

@@ -1,4 +1,5 @@
 import { Kept } from "./kept.ts";
+import type { RangeName } from "./terms.ts";
 import type { DurationUnits } from "./times.ts";
 import { chinese } from "./words-chinese.ts";
 import { english } from "./words-english.ts";
@@ -106,8 +107,6 @@ export interface Words {
   readonly serverSilent: string;
   failed(message: string): string;
 }
-
-export type RangeName = "recent" | "hour" | "day" | "week" | "all";
 
 const all: Readonly<Record<Language, Words>> = { en: english, "zh-CN": chinese };
 const chosen = new Kept(() => localStorage, "succession-language");
