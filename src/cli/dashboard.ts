@@ -1,15 +1,14 @@
-import { readFileSync } from "node:fs";
 import { checkElection } from "../concurrency/naming.ts";
-import { Dashboard } from "../dashboard/dashboard.ts";
 import { checkDashboard, type DashboardOptions } from "../dashboard/options.ts";
-import type { Etcd } from "../etcd/etcd.ts";
 import { onAbort } from "../waiting.ts";
 import type { Arguments } from "./arguments.ts";
 import { type Command, type Context, etcdFlags, timeoutFlag } from "./command.ts";
 import { contact } from "./contact.ts";
+import { dashboardTokenOf } from "./dashboard-token.ts";
+import { openDashboard } from "./open-dashboard.ts";
 import { Outages } from "./outages.ts";
 import { type Env, listenAddressOf } from "./settings.ts";
-import { asUsage, UsageError } from "./usage-error.ts";
+import { asUsage } from "./usage-error.ts";
 
 const defaultAddress = "127.0.0.1:8200";
 
@@ -53,7 +52,7 @@ async function serve(context: Context): Promise<number> {
     relief: (message) => output.say(message),
   });
   try {
-    const opened = await open(etcd, { ...settings, etcd, logger });
+    const opened = await openDashboard({ ...settings, etcd, logger }, "--listen");
     const steering = settings.token !== undefined;
     const time = new Date().toISOString();
     if (args.has("json")) output.json({ event: "listening", url: opened.url, steering, time });
@@ -73,7 +72,7 @@ async function serve(context: Context): Promise<number> {
 function settingsOf(args: Arguments, env: Env): Omit<DashboardOptions, "etcd"> {
   const elections = args.values("election");
   for (const election of elections ?? []) asUsage(() => checkElection(election), { election: "--election" });
-  const { token, source } = tokenOf(args, env) ?? {};
+  const { token, source } = dashboardTokenOf(args, env) ?? {};
   const settings = {
     ...listenAddressOf(args, defaultAddress),
     ...(elections === undefined ? {} : { elections }),
@@ -82,29 +81,4 @@ function settingsOf(args: Arguments, env: Env): Omit<DashboardOptions, "etcd"> {
   };
   asUsage(() => checkDashboard(settings), { token: source ?? "", allowHosts: "--allow-host" });
   return settings;
-}
-
-/** Never from a flag: command lines are for everybody to see. */
-function tokenOf(args: Arguments, env: Env): { readonly token: string; readonly source: string } | undefined {
-  const file = args.value("token-file");
-  const { SUCCESSION_DASHBOARD_TOKEN: given = "" } = env;
-  if (file === undefined) {
-    return given === "" ? undefined : { token: given, source: "SUCCESSION_DASHBOARD_TOKEN" };
-  }
-  try {
-    return { token: readFileSync(file, "utf8").trim(), source: "the content of --token-file" };
-  } catch (error) {
-    const { code = "unreadable" } = error as NodeJS.ErrnoException;
-    throw new UsageError(`--token-file must be a readable file (${code}), got ${JSON.stringify(file)}`);
-  }
-}
-
-/** The command was right, the machine is not as it should be: no wrong usage. */
-async function open(etcd: Etcd, options: DashboardOptions): Promise<Dashboard> {
-  try {
-    return await Dashboard.open({ ...options, etcd });
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    throw new Error(message.replace(/^(port|host) /, "--listen: the $1 "), { cause: error });
-  }
 }

@@ -76,14 +76,15 @@ export function wrong({ value, source }: Given, rule: string): UsageError {
 export function listenAddressOf(
   args: Arguments,
   fallback: string,
+  flag: string = "listen",
 ): { readonly host: string; readonly port: number } {
-  const text = args.value("listen") ?? fallback;
+  const text = args.value(flag) ?? fallback;
   const [, v6, name, digits] = /^(?:\[([^\]]+)\]|([^:[\]/\s]+)):(\d{1,6})$/.exec(text) ?? [];
   const host = v6 ?? name;
   const port = Number(digits);
   if (host === undefined || port > 65_535) {
     throw new UsageError(
-      `--listen must be HOST:PORT with a port from 0 to 65535, got ${JSON.stringify(text)}`,
+      `--${flag} must be HOST:PORT with a port from 0 to 65535, got ${JSON.stringify(text)}`,
     );
   }
   return { host, port };
