@@ -11,6 +11,7 @@ const barTop = 17;
 const barHeight = 14;
 const axisHeight = 22;
 const mostLanes = 8;
+const mostInLane = 40;
 /** A gap of a second in a week must still be seen. */
 const leastGapWidth = 3;
 const leastTermWidth = 3;
@@ -89,7 +90,7 @@ export class TimelineView {
     const shown = this.#terms.filter(({ start, end, gapMs = 0 }) => end >= from && start - gapMs <= to);
     const lanes = lanesOf(shown, mostLanes);
     const others = shown.some(({ leader }) => !lanes.includes(leader)) ? [this.#words.others] : [];
-    const names = [...lanes.map(printable), ...others];
+    const names = [...lanes.map((leader) => printable(leader, mostInLane)), ...others];
     const height = names.length * laneHeight;
     this.#svg.setAttribute("width", `${width}`);
     this.#svg.setAttribute("height", `${height + axisHeight}`);
