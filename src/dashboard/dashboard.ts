@@ -22,6 +22,8 @@ const closeMs = 250;
 
 /** A page that shows elections live and steers them, served over HTTP. */
 export class Dashboard {
+  /** Where it is, such as `http://127.0.0.1:8200/`. */
+  readonly url: string;
   readonly #etcd: Etcd;
   readonly #settings: CheckedDashboard;
   readonly #server: Server;
@@ -52,6 +54,9 @@ export class Dashboard {
     { etcd, logger: given }: DashboardOptions,
   ) {
     const logger = guarded(given ?? etcd.logger);
+    const { host } = settings;
+    const { port } = server.address() as AddressInfo;
+    this.url = `http://${host.includes(":") ? `[${host}]` : host}:${port}/`;
     this.#etcd = etcd;
     this.#settings = settings;
     this.#server = server;
@@ -76,13 +81,6 @@ export class Dashboard {
     // Its trouble, such as no more open files, ends nothing: who comes later may be served again.
     server.on("error", (error) => logger.warn({ error }, "the dashboard's server is in trouble"));
     server.on("request", (request, response) => void routes.answer(request, response));
-  }
-
-  /** Where it is, such as `http://127.0.0.1:8200/`. */
-  get url(): string {
-    const { host } = this.#settings;
-    const { port } = this.#server.address() as AddressInfo;
-    return `http://${host.includes(":") ? `[${host}]` : host}:${port}/`;
   }
 
   /** Ends streams and commands, and resolves when all has ended, in bounded time. The client stays open. */
