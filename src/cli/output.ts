@@ -1,4 +1,5 @@
 import { writeSync } from "node:fs";
+import { cutTo, displayWidth } from "./display-width.ts";
 
 /** What a terminal can show. */
 export interface Looks {
@@ -7,6 +8,7 @@ export interface Looks {
   readonly colour: boolean;
   readonly unicode: boolean;
   readonly columns: number;
+  readonly rows: number;
 }
 
 const up = (lines: number): string => (lines === 0 ? "\r" : `\x1b[${lines}A\r`);
@@ -14,15 +16,26 @@ const clearLine = "\x1b[K";
 const clearBelow = "\x1b[J";
 const hideCursor = "\x1b[?25l";
 const showCursor = "\x1b[?25h";
+/** The terminal's other screen, on which nothing wraps: a width that was misjudged must not spoil the rest. */
+const enterScreen = "\x1b[?1049h\x1b[?7l";
+const leaveScreen = "\x1b[?7h\x1b[?1049l";
+const home = "\x1b[H";
+/** What is said while the whole screen is taken comes after it, the latest of it. */
+const mostHeld = 20;
 
 /**
  * The only way out: results to standard output, messages to standard error. On a terminal a footer can stand below
- * everything printed and be redrawn in place.
+ * everything printed and be redrawn in place, or the whole screen be taken, which comes back as it was.
  */
 export class Output {
   readonly #env: NodeJS.ProcessEnv;
   #footer: readonly string[] = [];
   #cursorHidden = false;
+  /** Whether the whole screen is taken, and what was said meanwhile. */
+  #onScreen = false;
+  #held: string[] = [];
+  /** Called when the terminal has another size. */
+  onResized: () => void = () => {};
   /** Called when nobody reads standard output any more. */
   onBroken: () => void = () => {};
 
@@ -31,7 +44,10 @@ export class Output {
     process.stdout.on("error", () => this.onBroken());
     // Whoever closed standard error does not want to know.
     process.stderr.on("error", () => {});
-    process.stdout.on("resize", () => this.#redraw("", this.#footer));
+    process.stdout.on("resize", () => {
+      this.#redraw("", this.#footer);
+      this.onResized();
+    });
     process.on("exit", () => this.#leaveTerminal());
   }
 
@@ -44,6 +60,7 @@ export class Output {
       colour: live && noColour === "",
       unicode: /utf-?8/i.test(locale) || process.platform === "darwin",
       columns: process.stdout.columns ?? 80,
+      rows: process.stdout.rows ?? 24,
     };
   }
 
@@ -62,6 +79,10 @@ export class Output {
 
   /** A message for people. */
   say(line: string): void {
+    if (this.#onScreen) {
+      this.#held = [...this.#held, line].slice(-mostHeld);
+      return;
+    }
     const footer = this.#footer;
     this.#redraw("", []);
     process.stderr.write(`${line}\n`);
@@ -71,6 +92,21 @@ export class Output {
   /** Shows lines below everything else, in place of those shown before. Only where output is `live`. */
   footer(lines: readonly string[]): void {
     this.#redraw("", lines);
+  }
+
+  /** Shows lines on the whole screen, in place of those shown before. Only where output is `live`. */
+  screen(lines: readonly string[]): void {
+    const { columns, rows } = this.looks;
+    const drawn = lines.slice(0, rows).map((line) => `${cutLine(columns, line)}${clearLine}`);
+    const begin = this.#onScreen ? "" : `${enterScreen}${hideCursor}`;
+    this.#onScreen = true;
+    this.#cursorHidden = true;
+    process.stdout.write(`${begin}${home}${drawn.join("\r\n")}${clearBelow}`);
+  }
+
+  /** Gives the screen back, with what was said meanwhile. */
+  leaveScreen(): void {
+    if (this.#onScreen) this.#leaveTerminal();
   }
 
   /** Waits until what was written has been taken, but not for a reader who has stopped reading. */
@@ -93,7 +129,7 @@ export class Output {
       return;
     }
     const { columns } = this.looks;
-    const drawn = footer.map((line) => `${cutTo(columns, line)}${clearLine}\n`).join("");
+    const drawn = footer.map((line) => `${cutLine(columns, line)}${clearLine}\n`).join("");
     process.stdout.write(
       `${this.#cursorHidden ? "" : hideCursor}${up(this.#footer.length)}${above}${drawn}${clearBelow}`,
     );
@@ -104,8 +140,11 @@ export class Output {
   #leaveTerminal(): void {
     if (!this.#cursorHidden) return;
     this.#cursorHidden = false;
+    const leave = this.#onScreen ? leaveScreen : "";
+    this.#onScreen = false;
     try {
-      writeSync(1, showCursor);
+      writeSync(1, `${leave}${showCursor}`);
+      for (const line of this.#held.splice(0)) writeSync(2, `${line}\n`);
     } catch {
       // The terminal is gone.
     }
@@ -113,17 +152,19 @@ export class Output {
 }
 
 /** Cuts a line that a terminal would wrap; its colours, which take no room, stay whole. */
-function cutTo(columns: number, line: string): string {
-  let shown = 0;
-  let inColour = false;
-  let cut = "";
-  for (const character of line) {
-    if (character === "\x1b") inColour = true;
-    if (inColour || shown < columns - 1) cut += character;
-    if (!inColour) shown++;
-    if (character === "m") inColour = false;
-  }
-  return cut;
+function cutLine(columns: number, line: string): string {
+  let left = columns - 1;
+  const cut = (text: string): string => {
+    const kept = cutTo(left, text, "");
+    left -= displayWidth(kept);
+    return kept;
+  };
+  const [plain = "", ...coloured] = line.split("\x1b[");
+  const parts = coloured.map((part) => {
+    const end = part.indexOf("m") + 1;
+    return `\x1b[${part.slice(0, end)}${cut(part.slice(end))}`;
+  });
+  return `${cut(plain)}${parts.join("")}`;
 }
 
 /** Text from elsewhere, such as an id, so that it cannot steer a terminal or break a line. */

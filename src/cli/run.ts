@@ -49,6 +49,11 @@ const commands: readonly {
     load: async () => (await import("./handover.ts")).handover,
   },
   {
+    name: "history",
+    summary: "past terms: who led, when, and why each ended",
+    load: async () => (await import("./history.ts")).history,
+  },
+  {
     name: "pause",
     summary: "holds the leader still, for maintenance",
     load: async () => (await import("./pause.ts")).pause,
@@ -67,6 +72,11 @@ const commands: readonly {
     name: "status",
     summary: "who leads, and the line of succession",
     load: async () => (await import("./status.ts")).status,
+  },
+  {
+    name: "watch",
+    summary: "follows elections, on the whole screen or line by line",
+    load: async () => (await import("./watch.ts")).watch,
   },
 ];
 

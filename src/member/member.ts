@@ -17,6 +17,7 @@ import { Guarding } from "./guarding.ts";
 import { Ends, healthReport } from "./health-report.ts";
 import { type CheckedSettings, checkSettings, checkTimeoutMs, type MemberOptions } from "./options.ts";
 import { next, outside, type Phase, type PhaseEvent, type PhaseName } from "./phase.ts";
+import { Recorder } from "./recorder.ts";
 import { Returns } from "./returns.ts";
 import { Rounds } from "./rounds.ts";
 import { Steering } from "./steering.ts";
@@ -55,6 +56,7 @@ export class Member implements AsyncDisposable {
   #health: HealthServer | undefined;
   #openingHealth: Promise<void> | undefined;
   readonly #steering: Steering;
+  readonly #recorder: Recorder;
   #checkup: Checkup | undefined;
   /** Those who wait for the service to be well. */
   #onFit: () => void = () => {};
@@ -84,10 +86,15 @@ export class Member implements AsyncDisposable {
       candidacy: () => this.#rounds.candidacy,
       trouble: () => this.#checkup?.trouble,
     });
+    this.#recorder = new Recorder({
+      ...{ etcd, settings, logger: this.#logger, line: this.#line },
+      candidacy: () => this.#rounds.candidacy,
+    });
     this.#forgets.push(
       this.#line.subscribe(() => {
         this.#tell();
         this.#steering.changed();
+        this.#recorder.lineChanged();
       }),
     );
     this.#forgets.push(onAbort(etcd.closedSignal, () => void this.leave()));
@@ -270,7 +277,7 @@ export class Member implements AsyncDisposable {
     const late = new AbortController();
     const cancel = clock.at(clock.now() + timeoutMs, () => late.abort());
     const done = this.#running
-      .then(() => this.#returns.settled())
+      .then(() => Promise.all([this.#returns.settled(), this.#recorder.settled()]))
       .then(() => Promise.all([...this.#companions].map((companion) => companion.left())));
     await unlessAborted(done, late.signal).catch(() => {
       this.#logger.warn(
@@ -282,6 +289,7 @@ export class Member implements AsyncDisposable {
     for (const forget of this.#forgets) forget();
     this.#cancelTelling();
     this.#returns.stop();
+    this.#recorder.stop();
     this.#line.release();
     this.#changes.end();
     if (this.#ownsEtcd) await this.#etcd.close();
@@ -299,6 +307,7 @@ export class Member implements AsyncDisposable {
     const before = this.#phase;
     this.#phase = next(before, event);
     this.#steering.changed();
+    this.#record(before, event);
     if (event.on === "joined" || event.on === "witnessing") {
       this.#cause = undefined;
       this.#onJoined();
@@ -310,6 +319,14 @@ export class Member implements AsyncDisposable {
     if (this.#phase === before) return;
     this.#logger.info({ phase: this.#phase, event: event.on }, `${before.at} -> ${this.#phase.at}`);
     this.#tell();
+  }
+
+  #record(before: Phase, event: PhaseEvent): void {
+    const { candidacy } = this.#rounds;
+    if (event.on === "joined") this.#recorder.joined();
+    if (event.on === "elected" && candidacy !== undefined) this.#recorder.begun(candidacy);
+    const ledBefore = before.at === "promoting" || before.at === "leading";
+    if (event.on === "lost" && ledBefore) this.#recorder.ended(event.cause);
   }
 
   #state(): MemberChange {

@@ -50,7 +50,9 @@ export function recordKey(election: string, token: bigint, metaPrefix?: string):
 /** Reads so many of the newest records, the newest first; 0 for all. */
 export function newestRecords(election: string, limit: number, metaPrefix?: string): Op {
   const sort = rangeSort({ by: "key", order: "descend" });
-  const range = keyRange(historyPrefix(election, metaPrefix), { prefix: true });
+  const prefix = historyPrefix(election, metaPrefix);
+  // Keys that begin with a digit: what else there is must not push records out.
+  const range = keyRange(`${prefix}0`, { rangeEnd: `${prefix}:` });
   return rangeOp({ ...range, ...sort, limit: BigInt(limit) });
 }
 

@@ -55,7 +55,16 @@ export class World extends MemoryEtcd {
     return this.store.range(byCreation(`${election}/`)).kvs.map((kv) => toText(kv.value));
   }
 
+  /** All but the records of terms, which are kept. */
   get keys(): string[] {
+    return this.#all.filter((key) => !key.includes("/history/"));
+  }
+
+  get records(): string[] {
+    return this.#all.filter((key) => key.includes("/history/"));
+  }
+
+  get #all(): string[] {
     return this.store
       .range({ key: Uint8Array.of(0), rangeEnd: Uint8Array.of(0) })
       .kvs.map((kv) => toText(kv.key));

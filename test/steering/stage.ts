@@ -19,9 +19,14 @@ export class Stage extends World {
 
   /** A candidate of a Go program or of etcdctl: a key on a lease, without details. */
   async stranger(id: string): Promise<void> {
+    this.put(id);
+    await this.settle();
+  }
+
+  /** The same, before anybody has heard of it. */
+  put(id: string): void {
     const { ID } = this.store.leaseGrant({ TTL: 1_000_000n });
     this.store.put({ key: toBytes(`${election}/${ID.toString(16)}`), value: toBytes(id), lease: ID });
-    await this.settle();
   }
 
   /** Lets time pass until a promise has settled, and gives what it gives. */
