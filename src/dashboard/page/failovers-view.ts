@@ -26,6 +26,7 @@ export class FailoversView {
   readonly #bars: SVGGElement = shape("g");
   readonly #summary: HTMLElement = element("p");
   readonly #legend: HTMLElement;
+  readonly #note: HTMLElement;
   readonly #roving: Roving;
   readonly #drawn: Map<SVGElement, Term> = new Map();
   #changes: readonly Term[] = [];
@@ -42,6 +43,7 @@ export class FailoversView {
       element("span", { class: "planned" }, words.planned),
       element("span", { class: "unplanned" }, words.unplanned),
     );
+    this.#note = element("p", { class: "quiet" }, words.failoverNote);
     const title = element("h2", { id: "failovers-title" }, words.failovers);
     this.node = element(
       "section",
@@ -49,6 +51,7 @@ export class FailoversView {
       element("header", {}, title, this.#legend),
       this.#summary,
       this.#box,
+      this.#note,
     );
     this.#roving = new Roving(
       this.#bars,
@@ -66,6 +69,7 @@ export class FailoversView {
     const none = changes.length === 0;
     this.#box.hidden = none;
     this.#legend.hidden = none;
+    this.#note.hidden = none;
     const gaps = changes.map(({ gapMs = 0 }) => gapMs).sort((a, b) => a - b);
     const [median = 0, longest = 0] = [gaps[Math.ceil(gaps.length / 2) - 1], gaps.at(-1)];
     const { units, noFailovers, failoverSummary } = this.#words;

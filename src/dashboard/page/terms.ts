@@ -29,6 +29,8 @@ const rangeMs: Readonly<Partial<Record<RangeName, number>>> = {
   week: 168 * hourMs,
 };
 const recentTerms = 20;
+/** Two clocks that tell more than this beside a measure are wrong. */
+const mostApartMs = 60_000;
 
 /** The terms on record by their tokens, which are their order whatever the clocks of their members say. Pure. */
 export function termsOf(history: readonly PastTerm[], presentToken: number | undefined, now: number): Term[] {
@@ -42,7 +44,7 @@ export function termsOf(history: readonly PastTerm[], presentToken: number | und
     const nextStart = Date.parse(sorted[at + 1]?.startedAt ?? "");
     const open = current || Number.isNaN(nextStart) ? now : nextStart;
     const before = terms.at(-1);
-    const gapMs = past.gapMs ?? (before === undefined ? undefined : Math.max(0, start - before.end));
+    const gapMs = gapBefore(past, start, before);
     terms.push({
       ...{ token: past.token, leader: past.leader, zone: past.zone, start, current, cause: past.cause },
       end: Math.max(start, !current && !Number.isNaN(told) ? told : open),
@@ -50,6 +52,16 @@ export function termsOf(history: readonly PastTerm[], presentToken: number | und
     });
   }
   return terms;
+}
+
+/**
+ * For how long nobody led: as the new leader measured it, from the old one's key going; longer where the old one said
+ * itself that it had stopped before. Those are two clocks, of which the measure can be right although they differ.
+ */
+function gapBefore({ gapMs }: PastTerm, start: number, before: Term | undefined): number | undefined {
+  if (before === undefined) return gapMs;
+  const between = start - before.end;
+  return Math.max(gapMs ?? 0, between <= mostApartMs || gapMs === undefined ? between : 0, 0);
 }
 
 /** Whether the change of leader to this term was chosen by somebody. */

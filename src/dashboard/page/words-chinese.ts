@@ -71,6 +71,7 @@ export const chinese: Words = {
   failovers: "切换耗时",
   noFailovers: "没有领导者变更记录。",
   failoverSummary: (count, median, longest) => `${count} 次变更：半数在 ${median}以内，最长 ${longest}`,
+  failoverNote: "无声失联的领导者，在其租约到期之前仍计为领导。",
   planned: "计划内",
   unplanned: "计划外",
   asTable: "任期列表",

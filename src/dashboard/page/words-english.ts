@@ -75,6 +75,7 @@ export const english: Words = {
   noFailovers: "No change of leader is on record.",
   failoverSummary: (count, median, longest) =>
     `${plural(count, "change", "changes")} of leader: half within ${median}, the longest ${longest}`,
+  failoverNote: "A leader that fell silent counts as leading until its lease had run out.",
   planned: "planned",
   unplanned: "unplanned",
   asTable: "Terms as a table",

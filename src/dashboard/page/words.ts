@@ -70,6 +70,7 @@ export interface Words {
   readonly failovers: string;
   readonly noFailovers: string;
   failoverSummary(count: number, median: string, longest: string): string;
+  readonly failoverNote: string;
   readonly planned: string;
   readonly unplanned: string;
   readonly asTable: string;
