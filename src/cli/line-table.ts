@@ -43,8 +43,9 @@ function row(at: string, role: string, of: Place | Witness, token: string, times
   const lease = leaseId === 0n ? "none" : leaseName(leaseId);
   const since = startedAt === undefined ? undefined : localTime(startedAt);
   return [
-    ...[at, role, shown(id), shown(zone), priority === undefined ? "-" : `${priority}`, token, lease],
-    ...[leftText(times.get(leaseId)), shown(address), shown(version), healthText(of), shown(since)],
+    ...[at, role, shown(id), shown(zone), priority === undefined ? "-" : `${priority}`],
+    ...[leftText(times.get(leaseId)), token, lease],
+    ...[shown(address), shown(version), healthText(of), shown(since)],
   ];
 }
 

@@ -1,10 +1,10 @@
 import type { Etcd } from "../etcd/etcd.ts";
-import { EtcdError } from "../etcd/failure.ts";
-import { backoffMs, sleep } from "../waiting.ts";
+import type { EtcdError } from "../etcd/failure.ts";
+import { Pulse } from "../overview/pulse.ts";
 import { oneLine } from "./one-line.ts";
 
-const checkEveryMs = 2_000;
-const patienceMs = 3_000;
+/** A key that nobody has: to be answered at all is what counts. */
+const anyKey = Uint8Array.of(0);
 
 /** Who is told, once for each outage and once for its end. */
 export interface OutageListener {
@@ -12,20 +12,15 @@ export interface OutageListener {
   relief(message: string): void;
 }
 
-/**
- * Notices when etcd does not answer. Nothing depends on it: members and observers wait by themselves, but in silence,
- * and somebody looks at a terminal.
- */
+/** Tells when etcd does not answer, and when it does again: somebody looks at a terminal. */
 export class Outages {
-  readonly #etcd: Etcd;
   readonly #listener: OutageListener;
-  readonly #stopped = new AbortController();
+  readonly #pulse: Pulse;
   #current = false;
 
   constructor(etcd: Etcd, listener: OutageListener) {
-    this.#etcd = etcd;
     this.#listener = listener;
-    void this.#watch();
+    this.#pulse = new Pulse(etcd, anyKey, (error) => this.#onBeat(error));
   }
 
   /** Whether etcd cannot be reached now. */
@@ -34,31 +29,14 @@ export class Outages {
   }
 
   stop(): void {
-    this.#stopped.abort();
+    this.#pulse.stop();
   }
 
-  /** Never rejects. */
-  async #watch(): Promise<void> {
-    const { signal } = this.#stopped;
-    const { clock } = this.#etcd;
-    while (!signal.aborted) {
-      await sleep(clock, this.#current ? backoffMs(clock, 1, 500) : checkEveryMs, signal).catch(() => {});
-      const error = await this.#trouble(signal);
-      if (signal.aborted) return;
-      if (error !== undefined && !this.#current)
-        this.#listener.trouble(error.code, `waiting for etcd: ${oneLine(error)}`);
-      if (error === undefined && this.#current) this.#listener.relief("etcd answers again");
-      this.#current = error !== undefined;
-    }
-  }
-
-  /** Why etcd does not answer a small read; a refusal is an answer. */
-  async #trouble(signal: AbortSignal): Promise<EtcdError | undefined> {
-    try {
-      await this.#etcd.range(Uint8Array.of(0), { countOnly: true, timeoutMs: patienceMs, signal });
-    } catch (error) {
-      if (error instanceof EtcdError && error.code === "ETCD_UNAVAILABLE") return error;
-    }
-    return undefined;
+  /** A refusal is an answer. */
+  #onBeat(error: EtcdError | undefined): void {
+    const away = error?.code === "ETCD_UNAVAILABLE";
+    if (away && !this.#current) this.#listener.trouble(error.code, `waiting for etcd: ${oneLine(error)}`);
+    if (!away && this.#current) this.#listener.relief("etcd answers again");
+    this.#current = away;
   }
 }

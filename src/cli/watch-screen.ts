@@ -10,13 +10,13 @@ import { type Watched, watchLines } from "./watch-view.ts";
 const redrawEveryMs = 500;
 /** etcd is asked about each lease by itself: only about those that can be seen, and not all the time. */
 const readTimesEveryMs = 2_000;
+const firstTimesMs = 250;
 const readTimesMs = 1_500;
 
 interface Seen {
   item?: OverviewItem;
-  /** When it was the present state. */
-  freshAt: number;
   times: LeaseTimes;
+  /** When they were asked for. */
   timesAt: number;
 }
 
@@ -32,9 +32,7 @@ export class WatchScreen {
     this.#etcd = etcd;
     this.#output = output;
     const now = etcd.clock.now();
-    this.#seen = new Map(
-      elections.map((election) => [election, { freshAt: now, times: new Map(), timesAt: now }]),
-    );
+    this.#seen = new Map(elections.map((election) => [election, { times: new Map(), timesAt: now }]));
   }
 
   open(): void {
@@ -47,7 +45,6 @@ export class WatchScreen {
   told(election: string, item: OverviewItem): void {
     const seen = this.#seen.get(election);
     if (seen === undefined) return;
-    if (item.at === "current") seen.freshAt = this.#etcd.clock.now();
     seen.item = item;
     this.#draw();
   }
@@ -63,9 +60,9 @@ export class WatchScreen {
     const { looks } = this.#output;
     const style = styleFor(looks);
     const now = this.#etcd.clock.now();
-    const all: Watched[] = [...this.#seen].map(([election, { item, freshAt, times, timesAt }]) => ({
+    const all: Watched[] = [...this.#seen].map(([election, { item, times, timesAt }]) => ({
       ...{ election, item, times, timesAgeMs: now - timesAt },
-      staleMs: item?.at === "stale" ? now - freshAt : 0,
+      staleMs: item?.at === "stale" ? now - item.answeredAt : 0,
     }));
     const time = this.#etcd.clock.date().toLocaleTimeString("sv-SE");
     const head = style.dim(`succession watch, ${time}; Ctrl-C ends`);
@@ -77,7 +74,9 @@ export class WatchScreen {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       for (const seen of this.#seen.values()) await this.#readTimesOf(seen).catch(() => {});
-      await sleep(this.#etcd.clock, readTimesEveryMs, signal).catch(() => {});
+      const begun = [...this.#seen.values()].some(({ times }) => times.size > 0);
+      const pauseMs = begun ? readTimesEveryMs : firstTimesMs;
+      await sleep(this.#etcd.clock, pauseMs, signal).catch(() => {});
     }
   }
 
@@ -89,7 +88,8 @@ export class WatchScreen {
     const visible = [...line, ...witnesses].slice(0, this.#output.looks.rows);
     const leases = [...visible, ...(pause === undefined ? [] : [pause])].map(({ leaseId }) => leaseId);
     const limits = { timeoutMs: readTimesMs, signal: this.#stopped.signal };
+    const askedAt = this.#etcd.clock.now();
     seen.times = await leaseTimes(this.#etcd, leases, limits);
-    seen.timesAt = this.#etcd.clock.now();
+    seen.timesAt = askedAt;
   }
 }

@@ -1,4 +1,5 @@
 import { shown } from "./line-table.ts";
+import { printable } from "./output.ts";
 import type { WatchEvent } from "./watch-events.ts";
 
 /** An event as a line for people, but for time and election. */
@@ -23,7 +24,7 @@ export function eventText(of: WatchEvent): string {
     case "handover":
       return `handover to ${of.to == null ? "the next in line" : shown(of.to)} asked for${by(of)}`;
     case "error":
-      return shown(of.message);
+      return printable(of.message ?? "");
   }
 }
 

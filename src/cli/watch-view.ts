@@ -2,6 +2,7 @@ import type { OverviewItem } from "../overview/follow.ts";
 import type { LeaseTime } from "../overview/lease-times.ts";
 import { type LeaseTimes, leaderText, lineHead, lineRows, notesOf, shown } from "./line-table.ts";
 import { oneLine } from "./one-line.ts";
+import { printable } from "./output.ts";
 import type { Style } from "./style.ts";
 import { tableLines } from "./table.ts";
 import { termHead, termRow } from "./term-table.ts";
@@ -14,7 +15,7 @@ export interface Watched {
   readonly times: LeaseTimes;
   /** Milliseconds since those were read. */
   readonly timesAgeMs: number;
-  /** Milliseconds since the item was the present state. */
+  /** For how many milliseconds etcd has not answered. */
   readonly staleMs: number;
 }
 
@@ -28,8 +29,22 @@ const mostTerms = 5;
 
 /** Elections as lines that fit on a screen of so many rows. Pure. */
 export function watchLines(all: readonly Watched[], { rows, style }: ViewSize): readonly string[] {
-  const share = Math.max(2, Math.floor(rows / all.length));
-  return all.flatMap((each) => electionLines(each, share, style)).slice(0, rows);
+  const wanted = all.map((each) => electionLines(each, Number.POSITIVE_INFINITY, style).length);
+  const shares = sharesOf(rows, wanted);
+  return all.flatMap((each, at) => electionLines(each, shares[at] ?? 0, style)).slice(0, rows);
+}
+
+/** Divides rows among those who want so many: who wants fewer than an equal share leaves the rest to the others. Pure. */
+export function sharesOf(rows: number, wanted: readonly number[]): readonly number[] {
+  const shares = wanted.map(() => 0);
+  const bySize = wanted.map((want, at) => ({ want, at })).sort((a, b) => a.want - b.want);
+  let left = rows;
+  for (const [done, { want, at }] of bySize.entries()) {
+    const share = Math.min(want, Math.floor(left / (bySize.length - done)));
+    shares[at] = share;
+    left -= share;
+  }
+  return shares;
 }
 
 function electionLines(watched: Watched, rows: number, style: Style): readonly string[] {
@@ -81,7 +96,7 @@ function indentedWithHead(dim: (text: string) => string): (line: string, at: num
 
 function troubleText({ error }: Extract<OverviewItem, { at: "stale" }>, staleMs: number): string {
   const seconds = Math.round(staleMs / 1_000);
-  return `etcd does not answer; this is how it was ${seconds} s ago (${shown(oneLine(error))})`;
+  return `etcd has not answered for ${seconds} s; this is how it was (${printable(oneLine(error))})`;
 }
 
 /** What is left by now. */

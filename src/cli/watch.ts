@@ -112,7 +112,8 @@ class Lines {
       this.#output.say(`${skipped} changes of ${shown(this.#election)} came too fast to be told`);
     if (item.at === "stale" && !this.#stale) {
       const message = `waiting for etcd: ${oneLine(item.error)}`;
-      this.#print({ ...this.#nobody, event: "error", cause: item.error.code, message });
+      const nobody = { election: this.#election, id: null, leader: null, token: null };
+      this.#print({ event: "error", ...nobody, cause: item.error.code, message });
     }
     if (overview !== undefined) {
       if (this.#known !== undefined)
@@ -122,10 +123,6 @@ class Lines {
       this.#known = overview;
     }
     this.#stale = item.at === "stale";
-  }
-
-  get #nobody(): Omit<WatchEvent, "event" | "cause"> {
-    return { election: this.#election, id: null, leader: null, token: null };
   }
 
   #print(event: WatchEvent): void {

@@ -162,22 +162,16 @@ export class Recorder {
     const { etcd, logger } = this.#of;
     const { clock, closedSignal } = etcd;
     const { signal } = this.#stopped;
-    try {
-      // In a turn of its own: what is recorded comes first.
-      await sleep(clock, 0, signal);
-      for (let failures = 1; ; failures++) {
-        try {
-          await task();
-          return;
-        } catch (error) {
-          if (signal.aborted || closedSignal.aborted) return;
-          logger.debug({ error }, "could not record a term");
-          if (error instanceof EtcdError && refusals.has(error.code)) return;
-        }
-        await sleep(clock, backoffMs(clock, failures, 200, 5_000), signal);
+    for (let failures = 1; !signal.aborted && !closedSignal.aborted; failures++) {
+      try {
+        await task();
+        return;
+      } catch (error) {
+        if (signal.aborted || closedSignal.aborted) return;
+        logger.debug({ error }, "could not record a term");
+        if (error instanceof EtcdError && refusals.has(error.code)) return;
       }
-    } catch {
-      // The member has left.
+      await sleep(clock, backoffMs(clock, failures, 200, 5_000), signal).catch(() => {});
     }
   }
 }

@@ -27,6 +27,8 @@ export type OverviewItem =
       readonly at: "stale";
       readonly error: EtcdError;
       readonly overview: Overview | undefined;
+      /** The instant, by the client's clock, up to which it answered. */
+      readonly answeredAt: number;
       readonly skipped: number;
     };
 
@@ -74,6 +76,7 @@ class Following {
   readonly feed: Feed<Told> = new Feed(mostBehind);
   readonly #etcd: Etcd;
   readonly #line: Line;
+  readonly #pulse: Pulse;
   readonly #everyMs: number;
   readonly #mostTerms: number;
   readonly #stopped = new AbortController();
@@ -92,10 +95,10 @@ class Following {
     this.#everyMs = everyMs;
     this.#mostTerms = mostTerms;
     this.#line = Line.acquire(etcd, election);
-    const pulse = new Pulse(etcd, `${election}/`, (error) => this.#onBeat(error));
+    this.#pulse = new Pulse(etcd, `${election}/`, (error) => this.#onBeat(error));
     this.#forgets.push(
       this.#line.subscribe(() => this.#changed()),
-      () => pulse.stop(),
+      () => this.#pulse.stop(),
       onAbort(signal, () => this.feed.end(signal?.reason)),
       onAbort(etcd.closedSignal, () => this.feed.end(etcd.closedSignal.reason)),
     );
@@ -141,8 +144,9 @@ class Following {
     const error = this.#error;
     if (error === undefined && overview === undefined) return;
     this.#toldAt = this.#etcd.clock.now();
-    if (error !== undefined) this.feed.push({ at: "stale", error, overview });
-    else if (overview !== undefined) this.feed.push({ at: "current", overview });
+    if (error !== undefined) {
+      this.feed.push({ at: "stale", error, overview, answeredAt: this.#pulse.answeredAt });
+    } else if (overview !== undefined) this.feed.push({ at: "current", overview });
   }
 
   #overview(): Overview | undefined {

@@ -16,13 +16,20 @@ export class Pulse {
   readonly #onBeat: (error: EtcdError | undefined) => void;
   readonly #stopped = new AbortController();
   #failing = false;
+  #answeredAt: number;
 
   /** Reads a key from time to time. `onBeat` is told each time what was wrong with that, if anything. */
   constructor(etcd: Etcd, key: Bytes, onBeat: (error: EtcdError | undefined) => void) {
     this.#etcd = etcd;
     this.#key = key;
     this.#onBeat = onBeat;
+    this.#answeredAt = etcd.clock.now();
     void this.#watch();
+  }
+
+  /** When it asked for the last time of those that were answered; at first, when it began. */
+  get answeredAt(): number {
+    return this.#answeredAt;
   }
 
   stop(): void {
@@ -35,8 +42,10 @@ export class Pulse {
     const { clock } = this.#etcd;
     while (!signal.aborted) {
       await sleep(clock, this.#failing ? backoffMs(clock, 1, 500) : checkEveryMs, signal).catch(() => {});
+      const askedAt = clock.now();
       const error = await this.#trouble(signal);
       if (signal.aborted) return;
+      if (error === undefined) this.#answeredAt = askedAt;
       this.#failing = error !== undefined;
       this.#onBeat(error);
     }
