@@ -3,6 +3,7 @@ import type { AddressInfo } from "node:net";
 import { badOption, closedError, type SuccessionError } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { guarded } from "../log.ts";
+import { Pulse } from "../overview/pulse.ts";
 import { version } from "../version.ts";
 import type { Denial } from "./access.ts";
 import { json } from "./answer.ts";
@@ -11,12 +12,13 @@ import { LeaseReader } from "./lease-reader.ts";
 import type { BeatMessage } from "./messages.ts";
 import { type CheckedDashboard, checkDashboard, type DashboardOptions } from "./options.ts";
 import { PageFiles } from "./page-files.ts";
-import { Pulse } from "./pulse.ts";
 import { Routes } from "./routes.ts";
 import { Viewers } from "./viewers.ts";
 
 /** Viewers, and those who load the page or steer. */
 const mostConnections = 512;
+/** A key that nobody has: to be answered at all is what counts. */
+const anyKey = Uint8Array.of(0);
 /** What is being answered gets so long to go out. */
 const closeMs = 250;
 
@@ -32,6 +34,7 @@ export class Dashboard {
   readonly #leases: LeaseReader;
   readonly #pulse: Pulse;
   readonly #closing = new AbortController();
+  #away = false;
   #closed: Promise<void> | undefined;
 
   /**
@@ -73,7 +76,11 @@ export class Dashboard {
       watched: () => [...this.#viewers.watched].flatMap((election) => this.#elections.get(election) ?? []),
       read: (message) => this.#viewers.tell("leases", message, message.election),
     });
-    this.#pulse = new Pulse(etcd, () => this.#beat());
+    this.#pulse = new Pulse(etcd, anyKey, (error) => {
+      // A refusal is an answer.
+      this.#away = error?.code === "ETCD_UNAVAILABLE";
+      this.#beat();
+    });
     const routes = new Routes({
       ...{ etcd, settings, files, logger, elections: this.#elections, signal: this.#closing.signal },
       stream: (response, election) => this.#stream(response, election),
@@ -98,10 +105,11 @@ export class Dashboard {
     const server = this.#server;
     this.#closing.abort(closedError("the dashboard"));
     this.#viewers.end();
+    this.#pulse.stop();
     const cancel = clock.at(clock.now() + closeMs, () => server.closeAllConnections());
     const ended = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections();
-    await Promise.all([ended, this.#elections.close(), this.#leases.close(), this.#pulse.close()]);
+    await Promise.all([ended, this.#elections.close(), this.#leases.close()]);
     cancel();
   }
 
@@ -129,10 +137,11 @@ export class Dashboard {
     for (const [stream, election] of this.#viewers) stream.send("beat", json(this.#beatFor(election)));
   }
 
+  /** A watch that says nothing proves nothing: without this a page would go on showing what was so before. */
   #beatFor(election: string | undefined): BeatMessage {
     const { clock } = this.#etcd;
-    const ages = [this.#pulse.awayMs, this.#elections.get(election ?? "")?.staleMs];
-    const awayMs = Math.max(...ages.map((age) => age ?? 0));
+    const away = this.#away ? clock.now() - this.#pulse.answeredAt : 0;
+    const awayMs = Math.round(Math.max(away, this.#elections.get(election ?? "")?.staleMs ?? 0));
     return { time: clock.date().toISOString(), ...(awayMs > 0 ? { awayMs } : {}) };
   }
 }

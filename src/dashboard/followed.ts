@@ -56,7 +56,7 @@ export class Followed {
     };
   }
 
-  /** For how many milliseconds it has been known that etcd does not answer; `undefined` while it does. */
+  /** For how many milliseconds etcd has not answered; `undefined` while it does. */
   get staleMs(): number | undefined {
     return this.#staleSince === undefined ? undefined : this.#options.etcd.clock.now() - this.#staleSince;
   }
@@ -86,7 +86,7 @@ export class Followed {
         })) {
           failures = 0;
           this.#problem = undefined;
-          this.#staleSince = item.at === "stale" ? (this.#staleSince ?? etcd.clock.now()) : undefined;
+          this.#staleSince = item.at === "stale" ? item.answeredAt : undefined;
           if (item.overview !== undefined && item.overview !== this.#overview) {
             this.#overview = item.overview;
             this.#message = overviewMessage(item.overview, etcd.clock.date());

@@ -30,7 +30,8 @@ describe("succession dashboard", () => {
     });
     // Whatever the page names is there.
     const named = [...page.text.matchAll(/(?:href|src)="([^"]+)"/g)].map(([, name]) => `/${name}`);
-    const preloaded = [...String(page.headers.link).matchAll(/<([^>]+)>/g)].map(([, name]) => `/${name}`);
+    const { link } = page.headers;
+    const preloaded = [...String(link).matchAll(/<([^>]+)>/g)].map(([, name]) => `/${name}`);
     expect(named).toContain("/main.js");
     for (const path of [...named, ...preloaded])
       expect([path, (await ask(url, path)).status]).toEqual([path, 200]);

@@ -42,7 +42,7 @@ describe("who looks", () => {
     await stage.until(() => viewer.last("leases")?.pauseMs !== undefined);
     expect(viewer.last("overview")?.pause).toMatchObject({ reason: "upgrade", by: "ann", ends: true });
     expect(viewer.last("elections")?.elections).toMatchObject([{ paused: true }]);
-    await a.leave();
+    await stage.leave(a);
     await stage.until(() => viewer.last("overview")?.leader?.id === "b");
     await stage.until(() => viewer.last("elections")?.elections[0]?.leader === "b");
   });
@@ -54,7 +54,7 @@ describe("who looks", () => {
     expect(viewer.last("elections")).toEqual({ elections: [], more: 0 });
     const a = await stage.join("a");
     await stage.until(() => viewer.last("elections")?.elections[0]?.leader === "a");
-    await a.leave();
+    await stage.leave(a);
     await stage.until(() => viewer.last("elections")?.elections[0]?.leader === null);
     await stage.etcd.clock.advance(60_000);
     expect(viewer.last("elections")?.elections).toMatchObject([{ election, candidates: 0 }]);

@@ -54,6 +54,15 @@ export class Stage {
     return member;
   }
 
+  async leave(member: Member): Promise<void> {
+    let left = false;
+    const leaving = member.leave().then(() => {
+      left = true;
+    });
+    await this.until(() => left);
+    await leaving;
+  }
+
   ask(path: string, options: AskOptions = {}): Promise<Answer> {
     return ask(this.dashboard.url, path, options);
   }
