@@ -1,4 +1,5 @@
 import type { Etcd } from "../etcd/etcd.ts";
+import { EtcdError } from "../etcd/failure.ts";
 import type { Logger } from "../log.ts";
 import { listElections } from "../overview/elections.ts";
 import { backoffMs, sleep } from "../waiting.ts";
@@ -34,6 +35,7 @@ export class Elections {
   readonly #listing: Promise<void>;
   #listed = false;
   #more = 0;
+  #problem: string | undefined;
   #told = "";
 
   constructor(options: ElectionsOptions) {
@@ -55,7 +57,10 @@ export class Elections {
     const names = [...this.#followed.keys()];
     // In the order in which they were named, else by name.
     if (this.#options.settings.elections === undefined) names.sort();
-    return { elections: names.flatMap((name) => this.get(name)?.summary ?? []), more: this.#more };
+    return {
+      ...{ elections: names.flatMap((name) => this.get(name)?.summary ?? []), more: this.#more },
+      ...(this.#problem === undefined ? {} : { problem: this.#problem }),
+    };
   }
 
   async close(): Promise<void> {
@@ -86,22 +91,34 @@ export class Elections {
 
   /** Looks again and again which there are. Never rejects. */
   async #list(): Promise<void> {
-    const { etcd, logger, settings } = this.#options;
+    const { etcd, settings } = this.#options;
     const { clock } = etcd;
     const { signal } = this.#closed;
     const { metaPrefix } = settings;
-    for (let failures = 0; !signal.aborted; ) {
+    for (let failures = 0; !signal.aborted && !etcd.closedSignal.aborted; ) {
       try {
-        this.#update(await listElections(etcd, { metaPrefix, signal, timeoutMs: listWithinMs }));
+        const found = await listElections(etcd, { metaPrefix, signal, timeoutMs: listWithinMs });
         failures = 0;
+        this.#problem = undefined;
+        this.#update(found);
       } catch (error) {
         if (signal.aborted) return;
         failures++;
-        logger.debug({ error }, "the dashboard cannot list elections yet");
+        this.#failed(error);
       }
       const pauseMs = failures === 0 ? listEveryMs : backoffMs(clock, failures, 200, listEveryMs);
       await sleep(clock, pauseMs, signal).catch(() => {});
     }
+  }
+
+  #failed(error: unknown): void {
+    // The page tells of an outage by itself.
+    if (error instanceof EtcdError && error.code === "ETCD_UNAVAILABLE") return;
+    const { logger } = this.#options;
+    if (this.#problem === undefined) logger.warn({ error }, "the dashboard cannot list elections");
+    this.#problem = error instanceof Error ? error.message : String(error);
+    this.#listed = true;
+    this.#tell.ask();
   }
 
   #update(found: readonly string[]): void {

@@ -7,6 +7,7 @@ import type { LeasesMessage } from "./messages.ts";
 /** etcd is asked about each lease by itself: hundreds take their turn. */
 const leastPeriodMs = 1_000;
 const eachMs = 20;
+const atOnce = 10;
 
 export interface LeaseReaderOptions {
   /** The elections that somebody looks at. */
@@ -44,7 +45,7 @@ export class LeaseReader {
         const leaseIds = [...line.map(({ leaseId }) => leaseId), pause?.leaseId ?? 0n];
         asked += leaseIds.length;
         try {
-          const times = await leaseTimes(this.#etcd, leaseIds, { signal });
+          const times = await leaseTimes(this.#etcd, leaseIds, { atOnce, signal });
           const leases = line.flatMap(({ key, leaseId }) => {
             const time = times.get(leaseId);
             return time === undefined ? [] : [[key, [time.remainingMs, time.ttlMs]] as const];

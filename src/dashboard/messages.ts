@@ -26,6 +26,8 @@ export interface ElectionsMessage {
   readonly elections: readonly ElectionSummary[];
   /** How many more there are than can be shown. */
   readonly more: number;
+  /** Why it cannot be found out which there are. */
+  readonly problem?: string;
 }
 
 export interface ElectionSummary {

@@ -1,8 +1,10 @@
 import type { Page } from "playwright-core";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { Observer } from "../../src/concurrency/observer.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import { succession } from "../cli/succession.ts";
+import { appPassword, SecuredEtcd } from "../etcd/secured-etcd.ts";
+import { realEtcds } from "../support/etcd-binaries.ts";
 import type { Child } from "../support/processes.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
 import { Browsing } from "./browsing.ts";
@@ -134,4 +136,32 @@ test("it says that it shows old data while etcd does not answer", async () => {
   await dashboard.close();
   await etcd.close();
   await proxy.close();
+});
+
+describe.skipIf(realEtcds.length === 0)("without the right to read everything", () => {
+  test("it shows the line and says what is missing, and what must be named", async () => {
+    const binary = realEtcds.at(-1) as (typeof realEtcds)[number];
+    await using secured = await SecuredEtcd.start({ binary, tokens: "simple" });
+    await secured.enable();
+    const etcd = new Etcd({ endpoints: [secured.server.endpoint], user: "app", password: appPassword });
+    const election = "/app/merc";
+    const { ID } = await etcd.leaseGrant(600);
+    await etcd.put(`${election}/${ID.toString(16)}`, "a", { lease: ID });
+    const named = await browsing.dashboard({ etcd, elections: [election, "/secret"] });
+    const { page, faults } = await browsing.page();
+    await page.goto(named.url);
+    await page.locator(".leader .id", { hasText: "a" }).waitFor();
+    await page.getByText(/may not read what members tell/).waitFor();
+    await page.goto(`${named.url}#%2Fsecret`);
+    await page.getByText(/The election cannot be read: .*\/secret\//).waitFor();
+    const all = await browsing.dashboard({ etcd });
+    await page.goto(all.url);
+    await page
+      .getByText(/The elections cannot be listed; name them with --election\. .*_succession/)
+      .waitFor();
+    expect(faults).toEqual([]);
+    await page.context().close();
+    await Promise.all([named.close(), all.close()]);
+    await etcd.close();
+  });
 });

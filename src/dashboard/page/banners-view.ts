@@ -4,6 +4,9 @@ import { isOld, type State } from "./state.ts";
 import { wholeSeconds } from "./times.ts";
 import type { Words } from "./words.ts";
 
+/** A reason is a sentence or two. */
+const mostOfProblem = 400;
+
 /** Whether what is shown is what is so. */
 export class BannersView {
   readonly node: HTMLElement = element("div", { class: "banners" });
@@ -34,13 +37,14 @@ export class BannersView {
   }
 
   /** Why there is less to see than one would expect. */
-  #noteOn({ elections, chosen, overview }: State): string {
-    const { noElections, notShown, cannotRead, notAllRead } = this.#words;
+  #noteOn({ elections, listProblem, chosen, overview }: State): string {
+    const { noElections, notShown, cannotList, cannotRead, notAllRead } = this.#words;
     if (elections === undefined) return "";
+    if (listProblem !== undefined) return cannotList(printable(listProblem, mostOfProblem));
     if (chosen === undefined) return elections.length === 0 ? noElections : "";
     const summary = elections.find(({ election }) => election === chosen);
     if (summary === undefined) return notShown;
-    if (summary.problem !== undefined) return cannotRead(printable(summary.problem));
+    if (summary.problem !== undefined) return cannotRead(printable(summary.problem, mostOfProblem));
     return overview?.complete === false ? notAllRead : "";
   }
 

@@ -1,6 +1,10 @@
 import { button, element, setText } from "./element.ts";
+import { printable } from "./printable.ts";
 import { Refused } from "./steering.ts";
 import type { Words } from "./words.ts";
+
+/** A refusal may name many members. */
+const mostOfReason = 600;
 
 /** What a dialog asks before something is done. */
 export interface Question {
@@ -70,5 +74,5 @@ export function field(name: string, input: HTMLElement): HTMLElement {
 function refusalText(error: unknown, { failed, tokenWrong, serverSilent }: Words): string {
   if (!(error instanceof Refused)) return String(error);
   if (error.code === "WRONG_TOKEN") return tokenWrong;
-  return error.code === "SERVER_SILENT" ? serverSilent : failed(error.message);
+  return error.code === "SERVER_SILENT" ? serverSilent : failed(printable(error.message, mostOfReason));
 }

@@ -14,6 +14,8 @@ export interface State {
   readonly hello: HelloMessage | undefined;
   readonly elections: readonly ElectionSummary[] | undefined;
   readonly more: number;
+  /** Why it is not known which elections there are. */
+  readonly listProblem: string | undefined;
   /** The election that is looked at. */
   readonly chosen: string | undefined;
   readonly overview: OverviewMessage | undefined;
@@ -31,6 +33,7 @@ export const initialState: State = {
   hello: undefined,
   elections: undefined,
   more: 0,
+  listProblem: undefined,
   chosen: undefined,
   overview: undefined,
   leases: undefined,
@@ -56,8 +59,8 @@ export function after<K extends keyof Messages>(
     case "hello":
       return { ...live, hello: message as HelloMessage };
     case "elections": {
-      const { elections, more } = message as Messages["elections"];
-      return { ...live, elections, more };
+      const { elections, more, problem } = message as Messages["elections"];
+      return { ...live, elections, more, listProblem: problem };
     }
     case "overview": {
       const overview = message as OverviewMessage;

@@ -10,6 +10,7 @@ export const chinese: Words = {
   etcdAway: (ago) => `仪表盘收不到 etcd 的应答。当前显示的是 ${ago}前的数据。`,
   loading: "正在读取选举…",
   notShown: "此仪表盘不显示该选举：无人参加，或仪表盘启动时指定了其他选举。",
+  cannotList: (why) => `无法列出选举；请用 --election 指定。${why}`,
   cannotRead: (why) => `无法读取该选举：${why}`,
   notAllRead: "仪表盘无权读取成员详情、暂停状态和任期记录：只显示继任队列。",
   elections: "选举",

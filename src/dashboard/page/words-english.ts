@@ -12,6 +12,7 @@ export const english: Words = {
   etcdAway: (ago) => `The dashboard gets no answer from etcd. What you see is ${ago} old.`,
   loading: "Reading the election…",
   notShown: "This dashboard does not show this election: nobody stands in it, or it was started for others.",
+  cannotList: (why) => `The elections cannot be listed; name them with --election. ${why}`,
   cannotRead: (why) => `The election cannot be read: ${why}`,
   notAllRead:
     "The dashboard may not read what members tell about themselves, nor pauses and past terms: only the line is shown.",

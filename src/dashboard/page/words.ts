@@ -17,6 +17,7 @@ export interface Words {
   etcdAway(ago: string): string;
   readonly loading: string;
   readonly notShown: string;
+  cannotList(why: string): string;
   cannotRead(why: string): string;
   readonly notAllRead: string;
   readonly elections: string;
