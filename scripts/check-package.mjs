@@ -26,6 +26,9 @@ const alwaysPacked = [
   "dist/index.js",
   "dist/index.d.ts",
   "dist/cli/main.js",
+  "dist/dashboard/page/index.html",
+  "dist/dashboard/page/main.js",
+  "dist/dashboard/page/style.css",
   "dist/testing/index.js",
   "dist/testing/index.d.ts",
 ];

@@ -1,10 +1,12 @@
 import { randomBytes } from "node:crypto";
+import type { Dashboard } from "../dashboard/dashboard.ts";
 import { DevServer } from "../devserver/dev-server.ts";
 import { Etcd } from "../etcd/etcd.ts";
 import { defaultMetaPrefix } from "../member/details.ts";
 import { Gateway } from "../traffic/gateway.ts";
 import { type Command, type Context, etcdFlags, timeoutFlag } from "./command.ts";
 import { type Connection, connectionOf, ttlSecondsOf } from "./connection.ts";
+import { openDemoDashboard } from "./demo/dashboard.ts";
 import { play } from "./demo/play.ts";
 import { instant } from "./demo/protocol.ts";
 import { DemoRecord, exitCodeOf } from "./demo/record.ts";
@@ -26,6 +28,7 @@ export const demo: Command = {
   about: [
     "Starts three members of one election as processes of their own, dc1 to dc3, each a small HTTP service that answers only while it leads, a gateway that passes connections on to the leader, and a client that sends it steady requests. Every few seconds it takes the leader away, in turn by SIGKILL (a crash) and by asking it to leave (a handover), and starts it again: watch the next in line take over.",
     "At the end it shows every term, and whether there ever were two leaders at once, by what each member recorded of itself. Exit code 1 if there were.",
+    "On a terminal it also serves the dashboard, whose address it tells. With SUCCESSION_DASHBOARD_TOKEN set, that token allows steering from there.",
     "It needs no etcd: it brings a store of its own, on a free port of this machine. Only --endpoints leads to a real cluster; it uses an election of its own there and removes it at the end.",
   ],
   flags: {
@@ -34,6 +37,10 @@ export const demo: Command = {
     ttl: {
       value: "SECONDS",
       help: `until a crashed leader is replaced (default: ${embeddedTtlSeconds}, with --endpoints ${clusterTtlSeconds})`,
+    },
+    dashboard: {
+      value: "HOST:PORT",
+      help: "where to show the same in a browser (default: a free port of this machine, on a terminal)",
     },
     ...timeoutFlag,
     ...etcdFlags,
@@ -91,7 +98,7 @@ async function perform(context: Context): Promise<number> {
 }
 
 async function onStage(
-  { arguments: args, output, stop }: Context,
+  context: Context,
   of: {
     readonly etcd: Etcd;
     readonly connection: Connection;
@@ -102,6 +109,7 @@ async function onStage(
     readonly everyMs: number;
   },
 ): Promise<number> {
+  const { arguments: args, output, stop } = context;
   const { etcd, store, ttlSeconds, rounds, everyMs } = of;
   const record = new DemoRecord();
   const show = new Show(output, args.has("json"));
@@ -117,7 +125,9 @@ async function onStage(
   stop.onForced = () => stage.close();
   show.open(stage);
   let end: number;
+  let dashboard: Dashboard | undefined;
   try {
+    dashboard = await openDemoDashboard(context, etcd, of.election, tell);
     await play(stage, { rounds, everyMs, ttlSeconds, clock: etcd.clock, signal: stop.signal, tell });
   } catch (error) {
     if (!(error instanceof Stopped)) throw error;
@@ -125,7 +135,7 @@ async function onStage(
     end = instant();
     stage.close();
     show.close();
-    await gateway.close({ drainMs: 0 });
+    await Promise.all([gateway.close({ drainMs: 0 }), dashboard?.close()]);
   }
   const summary = record.summary(end);
   show.end(stage, summary, end);

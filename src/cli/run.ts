@@ -17,6 +17,11 @@ export const commands: readonly CommandEntry[] = [
     load: async () => (await import("./completion.ts")).completionOf(commands),
   },
   {
+    name: "dashboard",
+    summary: "a page that shows elections live, and steers them",
+    load: async () => (await import("./dashboard.ts")).dashboard,
+  },
+  {
     name: "demo",
     summary: "three members and live traffic: leaders are killed, others lead",
     load: async () => (await import("./demo.ts")).demo,
