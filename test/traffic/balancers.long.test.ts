@@ -4,7 +4,7 @@ import { Balancer, installed } from "./balancers.ts";
 import { Services } from "./gateway-service.ts";
 import { Load } from "./steady-requests.ts";
 
-const perSecond = 100;
+const perSecond = 200;
 const between = 40;
 const balancers = { haproxy: installed("haproxy"), nginx: installed("nginx") };
 
