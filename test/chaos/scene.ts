@@ -10,6 +10,8 @@ export interface SceneOptions {
   /** Where etcd is. */
   readonly endpoints: readonly string[];
   readonly election: string;
+  /** Who stands, in the order in which they join. @defaultValue a, b, c */
+  readonly who?: readonly string[];
   /** @defaultValue 2 */
   readonly ttlSeconds?: number;
   /** Further settings of every member. */
@@ -24,13 +26,13 @@ export interface SceneOptions {
   readonly proxied?: boolean;
 }
 
-/** The members of every scene, in the order in which they join. */
+/** The members of most scenes, in the order in which they join. */
 export const ids: readonly string[] = ["a", "b", "c"];
 const standsWithinMs = 30_000;
 /** For a test that opens a scene and plays one fault: starting processes takes long where many start at once. */
 export const sceneWithinMs = 120_000;
 
-/** Three members in processes of their own, in one line. */
+/** Members in processes of their own, in one line. */
 export class Scene {
   readonly election: string;
   readonly ttlMs: number;
@@ -41,11 +43,12 @@ export class Scene {
   /** Resolves when the first leads and the others stand behind it. */
   static async open(options: SceneOptions): Promise<Scene> {
     const { endpoints, election, ttlSeconds = 2, settings, settingsOf, placeOf, proxied = true } = options;
+    const { who = ids } = options;
     const actors: Actor[] = [];
     const etcd = new Etcd({ endpoints, ...options.credentials });
     const scene = new Scene(etcd, election, ttlSeconds * 1_000, actors);
     try {
-      for (const id of ids) {
+      for (const id of who) {
         const all = { election, id, ttlSeconds, ...settings, ...settingsOf?.(id) };
         actors.push(await Actor.start({ settings: all, endpoints, proxied, ...placeOf?.(id) }));
       }

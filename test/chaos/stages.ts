@@ -4,7 +4,7 @@ import { EtcdCluster, type EtcdClusterOptions } from "../support/etcd-server.ts"
 const { CHAOS_FULL: full, CHAOS_ROUNDS: rounds } = process.env;
 
 /** Whether every fault is made to every position on every cluster. */
-const isFull: boolean = full === "1";
+export const isFull: boolean = full === "1";
 
 /** How many rounds a test of rounds plays: as asked for, else few. */
 export const roundsOr = (few: number): number => (rounds === undefined ? few : Number(rounds));
