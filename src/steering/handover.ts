@@ -18,6 +18,8 @@ export interface HandoverOptions extends SteeringOptions {
   readonly to?: string;
   /** Who asks, for everybody who looks. */
   readonly by?: string;
+  /** The token of the term that is meant to end: refused where another one leads by now. @defaultValue whoever leads */
+  readonly token?: bigint;
 }
 
 /** What came of a handover. */
@@ -51,10 +53,11 @@ export async function handover(
   election: string,
   options: HandoverOptions = {},
 ): Promise<Handover> {
-  const { to, by, metaPrefix, signal, timeoutMs = 30_000 } = options;
+  const { to, by, token, metaPrefix, signal, timeoutMs = 30_000 } = options;
   checkSteering(election, options);
   if (to !== undefined && (typeof to !== "string" || to === "")) throw badOption("to", "an id or a key", to);
   if (by !== undefined) checkText("by", by);
+  if (token !== undefined && typeof token !== "bigint") throw badOption("token", "a bigint", token);
   signal?.throwIfAborted();
   const { clock } = etcd;
   const startedAt = clock.now();
@@ -67,7 +70,7 @@ export async function handover(
   try {
     const limits = { signal: over.signal, timeoutMs };
     session = await Session.open(etcd, { ttlSeconds: requestTtlSeconds, ...limits });
-    asked = await ask({ etcd, election, metaPrefix, session, to, by, limits });
+    asked = await ask({ etcd, election, metaPrefix, session, to, by, token, limits });
     const forget = onAbort(session.signal, () => over.abort(session?.signal.reason));
     try {
       const { answer, successor } = await outcome(etcd, election, key, asked, over.signal);
@@ -98,9 +101,10 @@ async function ask(of: {
   readonly session: Session;
   readonly to: string | undefined;
   readonly by: string | undefined;
+  readonly token: bigint | undefined;
   readonly limits: CallOptions;
 }): Promise<Asked> {
-  const { etcd, election, metaPrefix, session, to, by, limits } = of;
+  const { etcd, election, metaPrefix, session, to, by, token, limits } = of;
   const key = handoverKey(election, metaPrefix);
   let meant: Candidate | undefined;
   while (true) {
@@ -114,7 +118,7 @@ async function ask(of: {
       const who = request.by === undefined ? "" : `, asked for by ${JSON.stringify(request.by)}`;
       throw refusal(`another handover is under way${who}`);
     }
-    const plan = handoverPlan(seen, leader?.token ?? 0n, to);
+    const plan = handoverPlan(seen, token ?? leader?.token ?? 0n, to);
     if (plan.at === "refused") throw refusal(plan.reason);
     if (!comesBack(seen, plan.leader)) {
       const { id } = plan.leader;

@@ -51,7 +51,8 @@ export class Actor {
   readonly #options: ActorOptions;
   readonly #folder: string;
   #child: Child;
-  #earlier: readonly State[] = [];
+  /** What its processes before this one said. */
+  #earlier: readonly (readonly State[])[] = [];
   #alive = true;
 
   /** Starts the process, which joins when told to. */
@@ -84,7 +85,7 @@ export class Actor {
 
   /** Everything that it said of itself, over its restarts. */
   get states(): readonly State[] {
-    return [...this.#earlier, ...this.#child.lines.map((line): State => JSON.parse(line))];
+    return this.#lives.flat();
   }
 
   get state(): State | undefined {
@@ -112,10 +113,12 @@ export class Actor {
   /** Why each of its terms ended, as far as it has said so. */
   get endings(): ReadonlyMap<bigint, Cause> {
     const endings = new Map<bigint, Cause>();
-    let led: string | undefined;
-    for (const { token, cause } of this.states) {
-      if (led !== undefined && token === undefined && cause !== undefined) endings.set(BigInt(led), cause);
-      led = token ?? (cause === undefined ? led : undefined);
+    for (const states of this.#lives) {
+      let led: string | undefined;
+      for (const { token, cause } of states) {
+        if (led !== undefined && token === undefined && cause !== undefined) endings.set(BigInt(led), cause);
+        led = token ?? (cause === undefined ? led : undefined);
+      }
     }
     return endings;
   }
@@ -128,7 +131,7 @@ export class Actor {
 
   /** Starts the process again after `kill`; resolves when it has joined. */
   async restart(): Promise<void> {
-    this.#earlier = this.states;
+    this.#earlier = this.#lives;
     this.#child = this.#spawn();
     this.#alive = true;
     await this.join();
@@ -166,6 +169,10 @@ export class Actor {
 
   get #ledger(): string {
     return join(this.#folder, "ledger");
+  }
+
+  get #lives(): readonly (readonly State[])[] {
+    return [...this.#earlier, this.#child.lines.map((line): State => JSON.parse(line))];
   }
 
   #acts(): readonly string[] {

@@ -205,6 +205,17 @@ describe("a handover is refused, and the leader leads on", () => {
     expect([done.to.id, done.passed, member.role]).toEqual(["go", ["b"], "standby"]);
   });
 
+  test("where another term has begun than the one that was meant", async () => {
+    const stage = new Stage();
+    const all = await stage.members(four);
+    const { token = 0n } = all.a.member.term ?? {};
+    await stage.until(handover(stage.outside, election, { token }));
+    const late = stage.until(handover(stage.outside, election, { token }));
+    await expect(late).rejects.toThrow(/^"b" leads now, with the token \d+$/);
+    expect(all.b.member.role).toBe("leader");
+    await stage.end(all);
+  });
+
   test("where nobody leads", async () => {
     const stage = new Stage();
     await expect(stage.until(handover(stage.outside, election))).rejects.toMatchObject({
