@@ -119,12 +119,19 @@ describe("endpoints", () => {
 test.each<[string, RegExp[]]>([
   ["3.6.9", []],
   ["3.5.28", []],
-  ["3.4.42", [/advice: .*15247/]],
+  ["3.4.42", []],
+  ["3.4.23", [/warning: .*15247/, /warning: .*17529/, /advice: .*15402/, /advice: .*GHSA/]],
   [
     "3.5.1",
-    [/problem: .*different data/, /warning: .*17529/, /advice: .*15402/, /advice: .*15247/, /advice: .*GHSA/],
+    [
+      /problem: .*different data/,
+      /warning: .*15247/,
+      /warning: .*17529/,
+      /advice: .*15402/,
+      /advice: .*GHSA/,
+    ],
   ],
-  ["3.5.16", [/advice: .*15247/, /advice: .*GHSA/]],
+  ["3.5.16", [/advice: .*seen with 3.5.16/, /advice: .*GHSA/]],
   ["3.6.0-rc.3", [/advice: .*GHSA/]],
   ["3.3.27", [/problem: .*older than 3.4/]],
   ["3.5.16-succession-dev", [/advice: what runs is no release of etcd/]],

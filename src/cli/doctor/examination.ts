@@ -10,7 +10,7 @@ import { judgeClockRate, measureClockRate } from "./clock-rate.ts";
 import { type EndpointSeen, judgeEndpoints } from "./endpoints.ts";
 import { type Finding, some } from "./finding.ts";
 import { judgeLeftovers, judgeStore, readKeys } from "./leftovers.ts";
-import { readAlarms, readEndpoint, readLeastTtl, readMembers, readTimes } from "./readings.ts";
+import { giveBackMs, readAlarms, readEndpoint, readLeastTtl, readMembers, readTimes } from "./readings.ts";
 import { judgeRights, readRights } from "./rights.ts";
 import { judgeTiming } from "./timing.ts";
 import { judgeVersions } from "./versions.ts";
@@ -92,7 +92,7 @@ async function* examineTime(
     try {
       return judgeClockRate(await measureClockRate(etcd, ID, clockSeconds, limits), clockSeconds);
     } finally {
-      await etcd.leaseRevoke(ID, { timeoutMs: 2_000 }).catch(() => {});
+      await etcd.leaseRevoke(ID, { timeoutMs: giveBackMs }).catch(() => {});
     }
   });
 }
