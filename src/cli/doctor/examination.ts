@@ -52,14 +52,18 @@ export async function* examine(options: ExaminationOptions): AsyncGenerator<Find
     if (serving.length === 0) return;
     yield* judgeVersions(serving);
     const errors = serving.flatMap(({ name, errors: said }) => said.map((error) => ({ name, error })));
-    yield* judgeAlarms(await readAlarms(etcd, limits), errors);
+    const alarms = judgeAlarms(await readAlarms(etcd, limits), errors);
+    yield* alarms;
     // Nothing that follows has an answer.
     if (serving.every(({ leader }) => leader === 0n)) return;
-    yield* examineTime(
-      etcd,
-      alone.filter((_, at) => isServing(seen[at])),
-      options,
-    );
+    // While an alarm stands nothing is granted: only time would be lost.
+    const calm = alarms.every(({ level }) => level === "ok");
+    if (calm)
+      yield* examineTime(
+        etcd,
+        alone.filter((_, at) => isServing(seen[at])),
+        options,
+      );
     yield* examineElections(etcd, options);
   } finally {
     await Promise.all([etcd, ...alone].map((client) => client.close()));
