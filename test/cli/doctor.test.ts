@@ -119,12 +119,19 @@ describe("endpoints", () => {
 test.each<[string, RegExp[]]>([
   ["3.6.9", []],
   ["3.5.28", []],
-  ["3.4.42", [/advice: .*15247/]],
+  ["3.4.42", []],
+  ["3.4.23", [/warning: .*15247/, /warning: .*17529/, /advice: .*15402/, /advice: .*GHSA/]],
   [
     "3.5.1",
-    [/problem: .*different data/, /warning: .*17529/, /advice: .*15402/, /advice: .*15247/, /advice: .*GHSA/],
+    [
+      /problem: .*different data/,
+      /warning: .*15247/,
+      /warning: .*17529/,
+      /advice: .*15402/,
+      /advice: .*GHSA/,
+    ],
   ],
-  ["3.5.16", [/advice: .*15247/, /advice: .*GHSA/]],
+  ["3.5.16", [/advice: .*seen with 3.5.16/, /advice: .*GHSA/]],
   ["3.6.0-rc.3", [/advice: .*GHSA/]],
   ["3.3.27", [/problem: .*older than 3.4/]],
   ["3.5.16-succession-dev", [/advice: what runs is no release of etcd/]],
@@ -301,8 +308,8 @@ onEveryStore("an examination", (store) => {
     const { leases } = await client.leaseList();
     const findings = await findingsOf([store.endpoint]);
     const bad = findings.filter(({ level }) => level === "warning" || level === "problem");
-    // A busy machine may be slow, and an examination then says so.
-    expect(bad.filter(({ check }) => !["TTL", "latency"].includes(check))).toEqual([]);
+    // A busy machine may be slow, an installed etcd old, and an examination then says so.
+    expect(bad.filter(({ check }) => !["versions", "TTL", "latency"].includes(check))).toEqual([]);
     const checks = new Set(findings.map(({ check }) => check));
     expect([...checks]).toEqual([
       ...["endpoints", "versions", "alarms", "latency", "TTL", "elections", "rights", "leftovers"],
@@ -330,13 +337,12 @@ describe("an examination", () => {
     const { ACTIVATE: action } = AlarmRequest_AlarmAction;
     server.store.alarm({ action, alarm: AlarmType.NOSPACE, memberId });
     const findings = told(
-      await findingsOf([server.endpoint, "127.0.0.1:1"], { election: "/merc", timeoutMs: 1_000 }),
+      await findingsOf([server.endpoint, "127.0.0.1:1"], { election: "/merc", timeoutMs: 3_000 }),
     );
     expect(findings).toEqual(
       expect.arrayContaining([
         expect.stringMatching(/^warning: 127\.0\.0\.1:1 does not serve: .*ECONNREFUSED/),
         expect.stringMatching(/^problem: NOSPACE at member/),
-        expect.stringMatching(/^problem: none is granted: .*space exceeded/),
         "warning: candidates of /merc without a lease never go away, alive or not: /merc/junk",
         expect.stringMatching(/^advice: changes of leader in \/merc are paused: "upgrade"/),
       ]),

@@ -207,7 +207,7 @@ describe("a process", () => {
     const child = member(server.endpoint, 2);
     const port = Number((await child.waitFor("port", 60_000)).slice(5));
     await eventually(async () => expect((await ask(port, "/leader")).code).toBe(200));
-    expect(await leaderMetric(port)).toBe("1");
+    await eventually(async () => expect(await leaderMetric(port)).toBe("1"));
     child.write("6000\n");
     await child.waitFor("blocks", 5_000);
     const start = performance.now();

@@ -10,7 +10,7 @@ import { judgeClockRate, measureClockRate } from "./clock-rate.ts";
 import { type EndpointSeen, judgeEndpoints } from "./endpoints.ts";
 import { type Finding, some } from "./finding.ts";
 import { judgeLeftovers, judgeStore, readKeys } from "./leftovers.ts";
-import { readAlarms, readEndpoint, readLeastTtl, readMembers, readTimes } from "./readings.ts";
+import { giveBackMs, readAlarms, readEndpoint, readLeastTtl, readMembers, readTimes } from "./readings.ts";
 import { judgeRights, readRights } from "./rights.ts";
 import { judgeTiming } from "./timing.ts";
 import { judgeVersions } from "./versions.ts";
@@ -52,14 +52,18 @@ export async function* examine(options: ExaminationOptions): AsyncGenerator<Find
     if (serving.length === 0) return;
     yield* judgeVersions(serving);
     const errors = serving.flatMap(({ name, errors: said }) => said.map((error) => ({ name, error })));
-    yield* judgeAlarms(await readAlarms(etcd, limits), errors);
+    const alarms = judgeAlarms(await readAlarms(etcd, limits), errors);
+    yield* alarms;
     // Nothing that follows has an answer.
     if (serving.every(({ leader }) => leader === 0n)) return;
-    yield* examineTime(
-      etcd,
-      alone.filter((_, at) => isServing(seen[at])),
-      options,
-    );
+    // While an alarm stands nothing is granted: only time would be lost.
+    const calm = alarms.every(({ level }) => level === "ok");
+    if (calm)
+      yield* examineTime(
+        etcd,
+        alone.filter((_, at) => isServing(seen[at])),
+        options,
+      );
     yield* examineElections(etcd, options);
   } finally {
     await Promise.all([etcd, ...alone].map((client) => client.close()));
@@ -92,7 +96,7 @@ async function* examineTime(
     try {
       return judgeClockRate(await measureClockRate(etcd, ID, clockSeconds, limits), clockSeconds);
     } finally {
-      await etcd.leaseRevoke(ID, { timeoutMs: 2_000 }).catch(() => {});
+      await etcd.leaseRevoke(ID, { timeoutMs: giveBackMs }).catch(() => {});
     }
   });
 }

@@ -11,6 +11,9 @@ const commits = 3;
 /** What is granted lives no longer if it cannot be given back. */
 const leaseSeconds = 60;
 
+/** Leases that cannot be given back in this time end by themselves. */
+export const giveBackMs = 2_000;
+
 const alarmNames: ReadonlyMap<number, string> = new Map(
   Object.entries(AlarmType).map(([name, alarm]) => [alarm, name]),
 );
@@ -58,22 +61,27 @@ export async function readTimes(etcd: Etcd, limits: CallOptions): Promise<Endpoi
     return times;
   };
   const granted: bigint[] = [];
-  const seen = {
-    name,
-    roundTrips: await timed(roundTrips, () => etcd.status(name, limits)),
-    commits: await timed(commits, async () => {
-      granted.push((await etcd.leaseGrant(leaseSeconds, limits)).ID);
-    }),
-  };
-  await Promise.all(granted.map((leaseId) => etcd.leaseRevoke(leaseId, limits).catch(() => {})));
-  return { ...seen, ...(failure === undefined ? {} : { error: failure }) };
+  try {
+    const seen = {
+      name,
+      roundTrips: await timed(roundTrips, () => etcd.status(name, limits)),
+      commits: await timed(commits, async () => {
+        granted.push((await etcd.leaseGrant(leaseSeconds, limits)).ID);
+      }),
+    };
+    return { ...seen, ...(failure === undefined ? {} : { error: failure }) };
+  } finally {
+    // Also when told to stop.
+    const brief = { timeoutMs: giveBackMs };
+    await Promise.all(granted.map((leaseId) => etcd.leaseRevoke(leaseId, brief).catch(() => {})));
+  }
 }
 
 /** The shortest TTL that etcd grants, in seconds, or why it grants none. */
 export async function readLeastTtl(etcd: Etcd, limits: CallOptions): Promise<number | string> {
   try {
     const { ID, TTL } = await etcd.leaseGrant(1, limits);
-    await etcd.leaseRevoke(ID, limits).catch(() => {});
+    await etcd.leaseRevoke(ID, { timeoutMs: giveBackMs }).catch(() => {});
     return Number(TTL);
   } catch (error) {
     limits.signal?.throwIfAborted();
