@@ -118,8 +118,8 @@ describe.concurrent("a program under succession run", () => {
       const sockets = ["a", "b"].map((id) => join(folder, `${name}-${id}`));
       const [a, b] = ["a", "b"].map((id, at) =>
         start(`/hooks-${name}`, script, [
-          ...["--id", id, "--api", sockets[at] ?? "", "--on-lead", line, "--on-lead-timeout", "0.5"],
-          ...["--on-standby", line, "--on-standby-timeout", "0.4"],
+          ...["--id", id, "--api", sockets[at] ?? "", "--on-lead", line, "--on-lead-timeout", "1.5"],
+          ...["--on-standby", line, "--on-standby-timeout", "1.5"],
         ]),
       ) as [Child, Child];
       await eventually(() => expect(lines(acts)).toHaveLength(1), slow);
