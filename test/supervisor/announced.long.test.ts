@@ -119,7 +119,7 @@ describe.concurrent("a program under succession run", () => {
       const [a, b] = ["a", "b"].map((id, at) =>
         start(`/hooks-${name}`, script, [
           ...["--id", id, "--api", sockets[at] ?? "", "--on-lead", line, "--on-lead-timeout", "1.5"],
-          ...["--on-standby", line, "--on-standby-timeout", "1.5"],
+          ...["--on-standby", line, "--on-standby-timeout", "1.5", "--ttl", "20", "--grace", "2"],
         ]),
       ) as [Child, Child];
       await eventually(() => expect(lines(acts)).toHaveLength(1), slow);
