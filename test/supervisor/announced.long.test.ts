@@ -78,7 +78,7 @@ describe.concurrent("a program under succession run", () => {
         });
       const alone = stepDown();
       expect((await alone.exit).code).toBe(22);
-      expect(JSON.parse(alone.stdout)).toMatchObject({
+      expect(JSON.parse(alone.stdout), child.stderr).toMatchObject({
         role: "leader",
         token,
         reason: expect.stringContaining("nobody stands by"),
@@ -118,19 +118,8 @@ describe.concurrent("a program under succession run", () => {
       const sockets = ["a", "b"].map((id) => join(folder, `${name}-${id}`));
       const [a, b] = ["a", "b"].map((id, at) =>
         start(`/hooks-${name}`, script, [
-          ...[
-            "--id",
-            id,
-            "--ttl",
-            "4",
-            "--api",
-            sockets[at] ?? "",
-            "--on-lead",
-            line,
-            "--on-lead-timeout",
-            "0.5",
-          ],
-          ...["--on-standby", line, "--on-standby-timeout", "0.4"],
+          ...["--id", id, "--api", sockets[at] ?? "", "--on-lead", line, "--on-lead-timeout", "1.5"],
+          ...["--on-standby", line, "--on-standby-timeout", "1.5", "--ttl", "20", "--grace", "2"],
         ]),
       ) as [Child, Child];
       await eventually(() => expect(lines(acts)).toHaveLength(1), slow);
@@ -143,7 +132,7 @@ describe.concurrent("a program under succession run", () => {
         args: ["-s", "-X", "POST", "--unix-socket", socket ?? "", "http://x/step-down"],
       });
       await asked.exit;
-      expect(JSON.parse(asked.stdout)).toMatchObject({ role: "standby", cause: "handover" });
+      expect(JSON.parse(asked.stdout), first.stderr).toMatchObject({ role: "standby", cause: "handover" });
       await runEvent(first, "hook", 3);
       await eventually(() => expect(lines(acts)).toHaveLength(3), slow);
       const [one, other] = first === a ? ["a", "b"] : ["b", "a"];
