@@ -40,6 +40,9 @@ export class Recorder {
   readonly #of: RecorderSurroundings;
   readonly #log: TermLog;
   readonly #seen: TermsSeen;
+  /** The member is leaving. */
+  readonly #leaving = new AbortController();
+  /** It has left. */
   readonly #stopped = new AbortController();
   /** The newest own term. */
   #own: { readonly token: bigint; fields: RecordFields; stored: StoredRecord | undefined } | undefined;
@@ -88,10 +91,11 @@ export class Recorder {
     this.#tell(this.#own.token, { endedAt: this.#of.etcd.clock.date().toISOString(), cause });
   }
 
-  /** Resolves when what is under way has been written, within a second. Never rejects. */
+  /** Looks after no more. Resolves when what is under way has been written, within a second. Never rejects. */
   async settled(): Promise<void> {
     const { clock } = this.#of.etcd;
     this.#cancelLook();
+    this.#leaving.abort();
     const cancel = clock.at(clock.now() + settleMs, () => this.stop());
     await unlessAborted(this.#tail, this.#stopped.signal).catch(() => {});
     cancel();
@@ -100,6 +104,7 @@ export class Recorder {
   /** Writes no more. */
   stop(): void {
     this.#cancelLook();
+    this.#leaving.abort();
     this.#stopped.abort(closedError("the member"));
   }
 
@@ -118,7 +123,7 @@ export class Recorder {
     this.#cancelLook();
     const { clock } = this.#of.etcd;
     const ms = lookMs[stage];
-    if (ms === undefined || this.#stopped.signal.aborted || this.#place() >= lookMs.length) return;
+    if (ms === undefined || this.#leaving.signal.aborted || this.#place() >= lookMs.length) return;
     this.#cancelLook = clock.at(since + ms, () => {
       const place = this.#place();
       if (place < 0 || place > stage) this.#lookLater(stage + 1, since);
@@ -157,21 +162,20 @@ export class Recorder {
     this.#tail = this.#tail.then(() => this.#persist(task));
   }
 
-  /** Repeats it until it is done or refused, or the member has left. Never rejects. */
+  /** Repeats it until it is done or refused; while the member leaves one try is left. Never rejects. */
   async #persist(task: () => Promise<void>): Promise<void> {
     const { etcd, logger } = this.#of;
     const { clock, closedSignal } = etcd;
-    const { signal } = this.#stopped;
-    for (let failures = 1; !signal.aborted && !closedSignal.aborted; failures++) {
+    for (let failures = 1; !this.#stopped.signal.aborted && !closedSignal.aborted; failures++) {
+      const isLast = this.#leaving.signal.aborted;
       try {
         await task();
         return;
       } catch (error) {
-        if (signal.aborted || closedSignal.aborted) return;
         logger.debug({ error }, "could not record a term");
-        if (error instanceof EtcdError && refusals.has(error.code)) return;
+        if (isLast || (error instanceof EtcdError && refusals.has(error.code))) return;
       }
-      await sleep(clock, backoffMs(clock, failures, 200, 5_000), signal).catch(() => {});
+      await sleep(clock, backoffMs(clock, failures, 200, 5_000), this.#leaving.signal).catch(() => {});
     }
   }
 }

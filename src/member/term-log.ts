@@ -9,8 +9,6 @@ export const mostRecords = 200;
 
 /** How often a write looks anew when somebody else has written in between. */
 const mostLooks = 5;
-/** A write or read takes no longer at a time. */
-const requestMs = 3_000;
 /** etcd takes 128 operations in one transaction. */
 const mostDeletes = 100;
 
@@ -89,7 +87,9 @@ export class TermLog {
     return (await this.#options.etcd.leaseTimeToLive(leaseId, this.#limits)).TTL >= 0n;
   }
 
+  /** One attempt at a time: repeating is up to whoever knows how long that makes sense. */
   get #limits(): CallOptions {
-    return { timeoutMs: requestMs, signal: this.#options.signal };
+    const { etcd, signal } = this.#options;
+    return { timeoutMs: etcd.attemptTimeoutMs, signal };
   }
 }

@@ -1,7 +1,9 @@
 import { expect, test } from "vitest";
 import { runSuccession } from "./succession.ts";
 
-const commands = ["demo", "dev", "elect", "gateway", "handover", "pause", "resume", "status"];
+const commands = [
+  ...["demo", "dev", "elect", "gateway", "handover", "history", "pause", "resume", "status", "watch"],
+];
 
 test("help lists every command and fits into 80 columns", async () => {
   const { code, stdout } = await runSuccession(["--help"]);

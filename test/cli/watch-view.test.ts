@@ -53,7 +53,10 @@ describe("the table of a line", () => {
   const seen = overview(["a", odd], {
     witnesses: [{ id: "w", leaseId: 50n, zone: "west" }],
     pause,
-    line: [place("a", 10n, { priority: 120, healthy: false, zone: "東京" }), place(odd, 11n, { isMember: false })],
+    line: [
+      place("a", 10n, { priority: 120, healthy: false, zone: "東京" }),
+      place(odd, 11n, { isMember: false }),
+    ],
   });
 
   test("has its columns in line, whatever the ids are, and steers no terminal", () => {
@@ -71,7 +74,10 @@ describe("the table of a line", () => {
     const terms = [{ token: 10n, leader: "a", startedAt: "then" }];
     expect(leaderText({ ...seen, terms })).toBe("/merc: a leads since then, 1 in line behind");
     const request = { token: 10n, to: odd, by: "Bob", revision: 5n, leaseId: 1n, json: {} };
-    const notes = notesOf({ ...seen, handover: request }, new Map([[70n, { remainingMs: 60_000, ttlMs: 0 }]]));
+    const notes = notesOf(
+      { ...seen, handover: request },
+      new Map([[70n, { remainingMs: 60_000, ttlMs: 0 }]]),
+    );
     expect(notes[0]).toBe("paused: upgrade \\u{1b}[1m, since then, by Ann, for 60 s more");
     expect(notes[1]).toMatch(/^handover to b "x" .* asked for by Bob$/);
     expect(notes.join("")).toMatch(steersNothing);
@@ -95,8 +101,17 @@ test("a term without an end that does not lead any more is not said to lead", ()
   const rows = [12n, 11n].map((token) => termRow({ token, leader: odd, startedAt: "then" }, 12n));
   expect(rows.map((row) => row[4])).toEqual(["leads", "-"]);
   expect(table([termHead, ...rows])).toMatch(/START/);
-  const ended = { token: 1n, leader: "a", startedAt: "2030-01-01T00:00:00Z", endedAt: "2030-01-01T00:01:00Z" };
-  expect(termRow({ ...ended, cause: "handover", gapMs: 3 }, 12n).slice(5)).toEqual(["60 s", "handover", "3 ms"]);
+  const ended = {
+    token: 1n,
+    leader: "a",
+    startedAt: "2030-01-01T00:00:00Z",
+    endedAt: "2030-01-01T00:01:00Z",
+  };
+  expect(termRow({ ...ended, cause: "handover", gapMs: 3 }, 12n).slice(5)).toEqual([
+    "60 s",
+    "handover",
+    "3 ms",
+  ]);
 });
 
 describe("the screen of watch", () => {
@@ -107,13 +122,16 @@ describe("the screen of watch", () => {
   });
   const many = overview(Array.from({ length: 500 }, (_, at) => `node-${at} ${odd}`));
 
-  test.each([1, 2, 5, 24, 60])("fits into %i rows with 500 candidates, and says how many are not shown", (rows) => {
-    const lines = watchLines([watched(many)], { rows, style });
-    expect(lines.length).toBeLessThanOrEqual(rows);
-    for (const line of lines) expect(line).toMatch(steersNothing);
-    expect(lines[0]).toContain("499 in line behind");
-    if (rows >= 24) expect(lines.join("\n")).toMatch(/^ {2}and \d+ more$/m);
-  });
+  test.each([1, 2, 5, 24, 60])(
+    "fits into %i rows with 500 candidates, and says how many are not shown",
+    (rows) => {
+      const lines = watchLines([watched(many)], { rows, style });
+      expect(lines.length).toBeLessThanOrEqual(rows);
+      for (const line of lines) expect(line).toMatch(steersNothing);
+      expect(lines[0]).toContain("499 in line behind");
+      if (rows >= 24) expect(lines.join("\n")).toMatch(/^ {2}and \d+ more$/m);
+    },
+  );
 
   test("gives each election what it needs, and the rest to those who need more", () => {
     expect(sharesOf(24, [3, 500])).toEqual([3, 21]);
@@ -127,7 +145,10 @@ describe("the screen of watch", () => {
   test("says when etcd is away, and that not everything may be read", () => {
     const error = new EtcdError("ETCD_UNAVAILABLE", "no \x1b answer", grpc.unavailable, false);
     const stale = { at: "stale", error, overview: overview(["a"]), answeredAt: 0, skipped: 0 } as const;
-    const lines = watchLines([watched(overview(["a"]), { item: stale, staleMs: 12_300 })], { rows: 24, style });
+    const lines = watchLines([watched(overview(["a"]), { item: stale, staleMs: 12_300 })], {
+      rows: 24,
+      style,
+    });
     expect(lines[1]).toBe("  etcd has not answered for 12 s; this is how it was (no \\u{1b} answer)");
     const poor = watchLines([watched(overview(["a"], { complete: false }))], { rows: 24, style });
     expect(poor[1]).toMatch(/no right to read what members tell/);
@@ -142,7 +163,10 @@ describe("the events between two looks", () => {
     const [, second] = before.line;
     const after: Overview = { ...before, line: before.line.slice(1), leader: second };
     expect(names(eventsBetween(before, after))).toEqual(["left a", "leader b"]);
-    const told: Overview = { ...after, terms: [{ token: 10n, leader: "a", endedAt: "then", cause: "deadline" }] };
+    const told: Overview = {
+      ...after,
+      terms: [{ token: 10n, leader: "a", endedAt: "then", cause: "deadline" }],
+    };
     expect(eventsBetween(after, told)).toMatchObject([
       { event: "ended", id: "a", token: 10n, leader: "b", cause: "deadline" },
     ]);
@@ -156,7 +180,9 @@ describe("the events between two looks", () => {
     expect(names(eventsBetween(alone, paused))).toEqual([`candidate ${odd}`, "paused null"]);
     expect(names(eventsBetween(paused, overview(["a", odd])))).toEqual(["resumed null"]);
     const handover = { token: 10n, by: "Ann", revision: 5n, leaseId: 1n, json: {} };
-    expect(eventsBetween(alone, { ...alone, handover })).toMatchObject([{ event: "handover", to: null, by: "Ann" }]);
+    expect(eventsBetween(alone, { ...alone, handover })).toMatchObject([
+      { event: "handover", to: null, by: "Ann" },
+    ]);
     expect(names(eventsBetween(alone, overview(["a2"])))).toEqual(["observed a2"]);
   });
 
@@ -168,7 +194,17 @@ describe("the events between two looks", () => {
   test("are told in lines that steer nothing", () => {
     const present = observed(overview([odd]));
     const all: readonly WatchEvent["event"][] = [
-      ...(["observed", "candidate", "left", "leader", "ended", "paused", "resumed", "handover", "error"] as const),
+      ...([
+        "observed",
+        "candidate",
+        "left",
+        "leader",
+        "ended",
+        "paused",
+        "resumed",
+        "handover",
+        "error",
+      ] as const),
     ];
     for (const event of all) {
       const text = eventText({ ...present, event, cause: odd, by: odd, reason: odd, to: odd, message: odd });

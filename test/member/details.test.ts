@@ -100,9 +100,10 @@ describe("a member's details", () => {
     expect(world.keys).toEqual([]);
   });
 
+  // Beside the record of the term, the key and the lease.
   test.each<[string, Partial<MemberSettings>, string[]]>([
-    ["has an address", { address: "10.0.0.1:80" }, ["Put", "Txn", "LeaseRevoke"]],
-    ["has none", {}, ["Txn", "LeaseRevoke"]],
+    ["has an address", { address: "10.0.0.1:80" }, ["Txn", "Put", "Txn", "LeaseRevoke"]],
+    ["has none", {}, ["Txn", "Txn", "LeaseRevoke"]],
   ])("cost a leader that leaves one request more at most: it %s", async (_title, settings, requests) => {
     const world = new World();
     const { member, network } = await world.join("a", settings);

@@ -1,5 +1,7 @@
 import { describe, expect, test } from "vitest";
-import { toBytes } from "../../src/etcd/bytes.ts";
+import { StatusError } from "../../src/devserver/status-error.ts";
+import { toBytes, toText } from "../../src/etcd/bytes.ts";
+import { grpc } from "../../src/etcd/failure.ts";
 import { historyPrefix, recordKey } from "../../src/member/term-record.ts";
 import { listElections } from "../../src/overview/elections.ts";
 import { followOverview, type OverviewItem } from "../../src/overview/follow.ts";
@@ -24,6 +26,22 @@ function following(stage: Stage, options: Parameters<typeof followOverview>[2] =
     await etcd.close();
   })();
   return { items, network, ended, stop: () => stop.abort() };
+}
+
+/** Has etcd refuse to show what is not in the line. */
+function refuseMeta({ store }: Stage): void {
+  const isMeta = (key: Uint8Array | undefined): boolean =>
+    toText(key ?? new Uint8Array()).startsWith("_succession");
+  const denied = (): never => {
+    throw new StatusError(grpc.permissionDenied, "etcdserver: permission denied");
+  };
+  const { txn, range } = store;
+  store.txn = (request) => {
+    const ops = [...(request.success ?? []), ...(request.failure ?? [])];
+    const refused = ops.some(({ request: op }) => op?.case === "requestRange" && isMeta(op.value.key));
+    return refused ? denied() : txn.call(store, request);
+  };
+  store.range = (request) => (isMeta(request.key) ? denied() : range.call(store, request));
 }
 
 describe("an overview", () => {
@@ -79,6 +97,30 @@ describe("an overview", () => {
     expect(await readHistory(stage.outside, election, { mostTerms: 1 })).toMatchObject([{ token: 900n }]);
     expect(await listElections(stage.outside)).toEqual([election]);
     await stage.end({ a });
+  });
+
+  test("without rights to what members tell is of the line alone, and says so; nor are elections listed", async () => {
+    const stage = new Stage();
+    const members = await stage.members({ a: { zone: "east" }, b: {} });
+    refuseMeta(stage);
+    const seen = await readOverview(stage.outside, election);
+    expect(seen).toMatchObject({
+      complete: false,
+      line: [{ id: "a", isMember: false }, { id: "b" }],
+      terms: [],
+    });
+    const f = following(stage);
+    await stage.settle();
+    expect(f.items).toMatchObject([{ at: "current", overview: { complete: false, leader: { id: "a" } } }]);
+    await stage.until(members.a.member.leave());
+    expect(f.items.at(-1)).toMatchObject({ overview: { complete: false, leader: { id: "b" } } });
+    await expect(listElections(stage.outside)).rejects.toMatchObject({
+      code: "PERMISSION_DENIED",
+      message: expect.stringContaining("read on the range [_succession/v1/, _succession/v10)"),
+    });
+    f.stop();
+    await f.ended;
+    await stage.end({ b: members.b });
   });
 
   test.each([
