@@ -4,7 +4,7 @@ import type { Command, Context } from "../../src/cli/command.ts";
 import { history } from "../../src/cli/history.ts";
 import type { Output } from "../../src/cli/output.ts";
 import { status } from "../../src/cli/status.ts";
-import { Stop, Stopped } from "../../src/cli/stop.ts";
+import { type Stop, Stopped } from "../../src/cli/stop.ts";
 import { watch } from "../../src/cli/watch.ts";
 import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
@@ -96,7 +96,11 @@ describe("status and history", () => {
         { leader: "a", cause: "resigned", leads: false, endedAt: expect.stringMatching(/Z$/) },
       ]);
     }, patiently);
-    expect(await run(history, "/none")).toEqual({ code: 0, printed: [], said: ["no term of /none is recorded"] });
+    expect(await run(history, "/none")).toEqual({
+      code: 0,
+      printed: [],
+      said: ["no term of /none is recorded"],
+    });
     await Promise.all(members.map((member) => member.leave()));
   });
 });
@@ -117,7 +121,12 @@ describe("watch", () => {
       const names = ["observed", "candidate", "paused", "resumed", "left", "leader", "ended"];
       expect(events.map(({ event }) => event)).toEqual(expect.arrayContaining(names));
       const leads = events.find(({ event }) => event === "leader");
-      expect(leads).toMatchObject({ election: "/watched", id: odd, leader: odd, token: Number(b.term?.token) });
+      expect(leads).toMatchObject({
+        election: "/watched",
+        id: odd,
+        leader: odd,
+        token: Number(b.term?.token),
+      });
       expect(events.find(({ event }) => event === "ended")).toMatchObject({ id: "a", cause: "resigned" });
     }, patiently);
     const lines = text.printed.map((line) => line.replace(/^\d\d:\d\d:\d\d {2}/, ""));
