@@ -9,7 +9,20 @@ import { printable } from "./output.ts";
 export type LeaseTimes = ReadonlyMap<bigint, LeaseTime>;
 
 export const lineHead: readonly string[] = [
-  ...["#", "ROLE", "ID", "ZONE", "PRIORITY", "LEFT", "TOKEN", "LEASE", "ADDRESS", "VERSION", "HEALTH", "SINCE"],
+  ...[
+    "#",
+    "ROLE",
+    "ID",
+    "ZONE",
+    "PRIORITY",
+    "LEFT",
+    "TOKEN",
+    "LEASE",
+    "ADDRESS",
+    "VERSION",
+    "HEALTH",
+    "SINCE",
+  ],
 ];
 
 /** An id may be as long as a page. */

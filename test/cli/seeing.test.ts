@@ -88,7 +88,7 @@ describe("status and history", () => {
     await eventually(() => expect(members[1]?.role).toBe("leader"));
     const limited = await run(history, "/see 1", "--limit", "1");
     expect(limited.printed).toHaveLength(2);
-    expect(limited.printed[1]).toMatch(/^ {2}\d+ {5}b "x" \\u\{a\}\\u\{1b\}\[31m 東京 👍 .* leads/);
+    expect(limited.printed[1]).toMatch(/^ {2}\d+ +b "x" \\u\{a\}\\u\{1b\}\[31m 東京 👍 .* leads/);
     await eventually(async () => {
       const { printed } = await run(history, "/see 1", "--json");
       expect(printed.map((line) => JSON.parse(line))).toMatchObject([
