@@ -59,8 +59,9 @@ export class Output {
       live,
       colour: live && noColour === "",
       unicode: /utf-?8/i.test(locale) || process.platform === "darwin",
-      columns: process.stdout.columns ?? 80,
-      rows: process.stdout.rows ?? 24,
+      // A terminal that does not know its size says 0.
+      columns: process.stdout.columns || 80,
+      rows: process.stdout.rows || 24,
     };
   }
 

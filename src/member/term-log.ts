@@ -19,7 +19,8 @@ export interface TermLogOptions {
   readonly etcd: Etcd;
   readonly election: string;
   readonly metaPrefix: string;
-  readonly signal: AbortSignal;
+  /** Ends the request that is about to be sent. */
+  readonly signal: () => AbortSignal;
 }
 
 /** The records of an election's terms: one key for each token, every write guarded by what it was based on. */
@@ -90,6 +91,6 @@ export class TermLog {
   /** One attempt at a time: repeating is up to whoever knows how long that makes sense. */
   get #limits(): CallOptions {
     const { etcd, signal } = this.#options;
-    return { timeoutMs: etcd.attemptTimeoutMs, signal };
+    return { timeoutMs: etcd.attemptTimeoutMs, signal: signal() };
   }
 }
