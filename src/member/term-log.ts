@@ -2,10 +2,14 @@ import { toText } from "../etcd/bytes.ts";
 import type { CallOptions, Etcd } from "../etcd/etcd.ts";
 import { type KeyValue, KV } from "../etcd/gen/etcd_pb.ts";
 import { created, deleteOp, getOp, kvsOf, modified, putOp } from "../etcd/ops.ts";
-import { historyPrefix, newestRecords, recordIn, recordKey, type StoredRecord } from "./term-record.ts";
-
-/** So many records are kept; the oldest go first. */
-export const mostRecords = 200;
+import {
+  historyPrefix,
+  mostRecords,
+  newestRecords,
+  recordIn,
+  recordKey,
+  type StoredRecord,
+} from "./term-record.ts";
 
 /** How often a write looks anew when somebody else has written in between. */
 const mostLooks = 5;
