@@ -1,5 +1,5 @@
 /**
- * The dashboard in a real headless Chromium, for a minute or two. `npm run browser --`:
+ * The dashboard in a real headless Chromium, for two to five minutes. `npm run browser --`:
  *
  *   --chromium FILE    the browser (default: $CHROMIUM, else the first of chromium, chromium-browser, google-chrome on PATH)
  *   --screenshots DIR  keep screenshots at both widths, light and dark, there
@@ -27,7 +27,8 @@ if (chromium === undefined) {
 const folder = values.screenshots === undefined ? "" : resolve(values.screenshots);
 if (folder !== "") mkdirSync(folder, { recursive: true });
 // One browser at a time: what is measured is the page.
-const args = [join(root, "scripts", "test.mjs"), "test/dashboard/page", "--no-file-parallelism"];
+const limits = ["--no-file-parallelism", "--testTimeout=240000"];
+const args = [join(root, "scripts", "test.mjs"), "test/dashboard/page", ...limits];
 const env = { ...process.env, LONG_TESTS: "1", CHROMIUM: chromium, SCREENSHOTS: folder };
 process.exitCode = spawnSync(process.execPath, args, { stdio: "inherit", env }).status ?? 1;
 

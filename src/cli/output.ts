@@ -65,8 +65,9 @@ export class Output {
       live,
       colour: live && noColour === "",
       unicode: /utf-?8/i.test(locale) || process.platform === "darwin",
-      columns: this.#stdout.columns ?? 80,
-      rows: this.#stdout.rows ?? 24,
+      // A terminal that does not know its size says 0.
+      columns: this.#stdout.columns || 80,
+      rows: this.#stdout.rows || 24,
     };
   }
 

@@ -67,8 +67,9 @@ export class Dashboard {
     this.#elections = new Elections({
       ...{ etcd, logger, settings },
       changed: (followed) => {
-        if (followed.message !== undefined)
-          this.#viewers.tell("overview", followed.message, followed.election);
+        const { election } = followed;
+        if (!this.#viewers.watched.has(election) || followed.message === undefined) return;
+        this.#viewers.tell("overview", followed.message, election);
       },
       changedInShort: (message) => this.#viewers.tell("elections", message),
     });
@@ -125,10 +126,10 @@ export class Dashboard {
     const stream = this.#viewers.add(response, election);
     const followed = election === undefined ? undefined : this.#elections.get(election);
     stream.send("hello", json({ version, steering: this.#settings.token !== undefined }));
+    stream.send("beat", json(this.#beatFor(election)));
     const { inShort } = this.#elections;
     if (inShort !== undefined) stream.send("elections", json(inShort));
     if (followed?.message !== undefined) stream.send("overview", json(followed.message));
-    stream.send("beat", json(this.#beatFor(election)));
     if (this.#closing.signal.aborted) stream.end();
     return undefined;
   }

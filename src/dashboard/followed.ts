@@ -27,6 +27,7 @@ export class Followed {
   readonly #ended: Promise<void>;
   #overview: Overview | undefined;
   #message: OverviewMessage | undefined;
+  #changedAt: Date;
   #staleSince: number | undefined;
   #vacantSince: number;
   #problem: string | undefined;
@@ -35,6 +36,7 @@ export class Followed {
     this.election = options.election;
     this.#options = options;
     this.#vacantSince = options.etcd.clock.now();
+    this.#changedAt = options.etcd.clock.date();
     this.#ended = this.#follow();
   }
 
@@ -42,8 +44,9 @@ export class Followed {
     return this.#overview;
   }
 
-  /** What the page is told; `undefined` until it was read. */
+  /** What the page is told, made when it is asked for; `undefined` until the election was read. */
   get message(): OverviewMessage | undefined {
+    if (this.#overview !== undefined) this.#message ??= overviewMessage(this.#overview, this.#changedAt);
     return this.#message;
   }
 
@@ -89,7 +92,8 @@ export class Followed {
           this.#staleSince = item.at === "stale" ? item.answeredAt : undefined;
           if (item.overview !== undefined && item.overview !== this.#overview) {
             this.#overview = item.overview;
-            this.#message = overviewMessage(item.overview, etcd.clock.date());
+            this.#message = undefined;
+            this.#changedAt = etcd.clock.date();
           }
           changed();
         }

@@ -55,7 +55,7 @@ export interface OverviewMessage {
   /** `false` where the line alone may be read: what members tell, pauses and past terms are missing then. */
   readonly complete: boolean;
   readonly revision: number;
-  /** When the server sent it, by its clock. */
+  /** When it became so, by the server's clock. */
   readonly time: string;
 }
 

@@ -22,6 +22,8 @@ export interface MemberDetails {
   readonly version?: string;
   /** When the member came up, as an ISO date. */
   readonly startedAt?: string;
+  /** Whether the service is well, by the member's own check; missing where it has none. */
+  readonly healthy?: boolean;
   /** Set when the member gives its term up by its own will: who routes traffic lets its connections end in peace. */
   readonly draining?: boolean;
 }
@@ -47,19 +49,19 @@ export function parseDetails(json: string): Partial<MemberDetails> {
 }
 
 /**
- * Stores the details, bound to the session's lease, trying as long as the session lives. Resolves to the error if etcd
- * refuses them: the member stands in the election all the same. Never rejects.
+ * Stores the details, as they are at each try, bound to the session's lease, trying as long as the session lives. Resolves
+ * to the error if etcd refuses them: the member stands in the election all the same. Never rejects.
  */
 export async function putDetails(
   etcd: Etcd,
   session: Session,
   key: string,
-  details: MemberDetails,
+  details: () => MemberDetails,
 ): Promise<EtcdError | undefined> {
   const { leaseId, signal } = session;
   for (let failures = 1; !signal.aborted; failures++) {
     try {
-      await etcd.put(key, JSON.stringify(details), { lease: leaseId, signal });
+      await etcd.put(key, JSON.stringify(details()), { lease: leaseId, signal });
       return undefined;
     } catch (error) {
       if (signal.aborted || isLeaseGone(error)) return undefined;

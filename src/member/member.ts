@@ -89,6 +89,7 @@ export class Member implements AsyncDisposable {
       left: this.#leaving.signal,
       companions: this.#companions,
       fit: (signal) => this.#fit(signal),
+      healthy: () => (this.#checkup === undefined ? undefined : this.#checkup.trouble === undefined),
       on: (event) => this.#on(event),
       onRenewed: (roundTripMs) => this.#measurements.renewed(roundTripMs),
     });
@@ -286,6 +287,7 @@ export class Member implements AsyncDisposable {
     if (trouble === undefined) this.#logger.info({}, "the service is healthy again");
     else this.#logger.warn({ reason: trouble }, "the service is unhealthy");
     if (trouble === undefined) this.#onFit();
+    this.#rounds.detailsChanged();
     this.#steering.changed();
   }
 

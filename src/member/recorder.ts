@@ -4,6 +4,7 @@ import type { Line } from "../concurrency/line.ts";
 import { type Cause, closedError } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { EtcdError } from "../etcd/failure.ts";
+import { LinkedSignal } from "../etcd/linked-signal.ts";
 import type { Logger } from "../log.ts";
 import { backoffMs, sleep, unlessAborted } from "../waiting.ts";
 import type { CheckedSettings } from "./options.ts";
@@ -28,6 +29,8 @@ export interface RecorderSurroundings {
 const lookMs = [1_000, 2_000, 4_000] as const;
 /** Leaving does not wait longer than this for the last record. */
 const settleMs = 1_000;
+/** A write that is answered at all is answered by then. */
+const slowMs = 100;
 
 /** What repeating does not help against. */
 const refusals: ReadonlySet<string> = new Set(["PERMISSION_DENIED", "ETCD_REFUSED", "AUTH_FAILED"]);
@@ -48,6 +51,7 @@ export class Recorder {
   #own: { readonly token: bigint; fields: RecordFields; stored: StoredRecord | undefined } | undefined;
   /** One write after another. */
   #tail: Promise<void> = Promise.resolve();
+  #try: { readonly over: LinkedSignal; readonly since: number } | undefined;
   #cancelLook: CancelTimer = () => {};
 
   constructor(of: RecorderSurroundings) {
@@ -55,7 +59,8 @@ export class Recorder {
     const { election, metaPrefix } = settings;
     this.#of = of;
     this.#seen = new TermsSeen(etcd.clock);
-    this.#log = new TermLog({ etcd, election, metaPrefix, signal: this.#stopped.signal });
+    const signal = (): AbortSignal => this.#try?.over.signal ?? this.#stopped.signal;
+    this.#log = new TermLog({ etcd, election, metaPrefix, signal });
   }
 
   /** The line may have changed. */
@@ -96,6 +101,10 @@ export class Recorder {
     const { clock } = this.#of.etcd;
     this.#cancelLook();
     this.#leaving.abort();
+    // One that has waited for so long is better begun anew.
+    if (this.#try !== undefined && clock.now() - this.#try.since > slowMs) {
+      this.#try.over.abort(closedError("the member"));
+    }
     const cancel = clock.at(clock.now() + settleMs, () => this.stop());
     await unlessAborted(this.#tail, this.#stopped.signal).catch(() => {});
     cancel();
@@ -168,12 +177,15 @@ export class Recorder {
     const { clock, closedSignal } = etcd;
     for (let failures = 1; !this.#stopped.signal.aborted && !closedSignal.aborted; failures++) {
       const isLast = this.#leaving.signal.aborted;
+      this.#try = { over: new LinkedSignal(this.#stopped.signal), since: clock.now() };
       try {
         await task();
         return;
       } catch (error) {
         logger.debug({ error }, "could not record a term");
         if (isLast || (error instanceof EtcdError && refusals.has(error.code))) return;
+      } finally {
+        this.#try.over.release();
       }
       await sleep(clock, backoffMs(clock, failures, 200, 5_000), this.#leaving.signal).catch(() => {});
     }

@@ -69,6 +69,8 @@ export interface RoundsOptions {
   readonly companions: ReadonlySet<Companion>;
   /** Resolves when the service is well; nobody stands before that. Rejects when the signal aborts. */
   readonly fit: (signal: AbortSignal) => Promise<void>;
+  /** Whether the service is well; `undefined` where nobody checks that. */
+  readonly healthy: () => boolean | undefined;
   /** Told in the turn in which it happens. */
   readonly on: (event: PhaseEvent) => void;
   /** Told of every renewal of the lease. */
@@ -87,6 +89,8 @@ export class Rounds {
   #failed: Candidacy | undefined;
   #hasJoined = false;
   #detailsRefused = false;
+  /** On whose lease the newest details are. */
+  #detailed: Session | undefined;
 
   constructor(options: RoundsOptions) {
     this.#options = options;
@@ -107,6 +111,14 @@ export class Rounds {
     if (candidacy?.term === undefined || candidacy.endCause !== undefined) return;
     this.#failed = candidacy;
     candidacy.end(cause);
+  }
+
+  /** What the member tells about itself has changed. */
+  detailsChanged(): void {
+    // Once its claim is given up nothing must take back what was said of that.
+    if (this.#detailed !== undefined && this.#candidacy?.endCause === undefined) {
+      void this.#putDetails(this.#detailed);
+    }
   }
 
   /** Resolves when the member has left and its work has settled; rejects if the first joining is hopeless. */
@@ -288,7 +300,8 @@ export class Rounds {
   async #putDetails(session: Session): Promise<void> {
     const { etcd, logger } = this.#options;
     const key = this.#detailsKey(session);
-    const error = await putDetails(etcd, session, key, this.#details);
+    this.#detailed = session;
+    const error = await putDetails(etcd, session, key, () => this.#details);
     if (error === undefined || this.#detailsRefused) return;
     this.#detailsRefused = true;
     logger.warn({ error, key }, "etcd refuses this member's details: it stands in the election without");
@@ -303,7 +316,9 @@ export class Rounds {
 
   get #details(): MemberDetails {
     const { id, details } = this.#options.settings;
-    return { id, ...details, version, startedAt: this.#startedAt };
+    const healthy = this.#options.healthy();
+    const told = healthy === undefined ? {} : { healthy };
+    return { id, ...details, version, startedAt: this.#startedAt, ...told };
   }
 
   #detailsKey(session: Session): string {

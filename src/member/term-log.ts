@@ -2,10 +2,14 @@ import { toText } from "../etcd/bytes.ts";
 import type { CallOptions, Etcd } from "../etcd/etcd.ts";
 import { type KeyValue, KV } from "../etcd/gen/etcd_pb.ts";
 import { created, deleteOp, getOp, kvsOf, modified, putOp } from "../etcd/ops.ts";
-import { historyPrefix, newestRecords, recordIn, recordKey, type StoredRecord } from "./term-record.ts";
-
-/** So many records are kept; the oldest go first. */
-export const mostRecords = 200;
+import {
+  historyPrefix,
+  mostRecords,
+  newestRecords,
+  recordIn,
+  recordKey,
+  type StoredRecord,
+} from "./term-record.ts";
 
 /** How often a write looks anew when somebody else has written in between. */
 const mostLooks = 5;
@@ -19,7 +23,8 @@ export interface TermLogOptions {
   readonly etcd: Etcd;
   readonly election: string;
   readonly metaPrefix: string;
-  readonly signal: AbortSignal;
+  /** Ends the request that is about to be sent. */
+  readonly signal: () => AbortSignal;
 }
 
 /** The records of an election's terms: one key for each token, every write guarded by what it was based on. */
@@ -90,6 +95,6 @@ export class TermLog {
   /** One attempt at a time: repeating is up to whoever knows how long that makes sense. */
   get #limits(): CallOptions {
     const { etcd, signal } = this.#options;
-    return { timeoutMs: etcd.attemptTimeoutMs, signal };
+    return { timeoutMs: etcd.attemptTimeoutMs, signal: signal() };
   }
 }

@@ -34,6 +34,9 @@ export interface StoredRecord extends TermRecord {
   readonly json: Readonly<Record<string, unknown>>;
 }
 
+/** So many records are kept; the oldest go first. */
+export const mostRecords = 200;
+
 /** How many digits a token has in a key, so that keys sort as tokens do: the largest revision fits. */
 const digits = 20;
 

@@ -25,8 +25,6 @@ export interface Whose {
   readonly metaPrefix: string | undefined;
 }
 
-export const noMeta: Meta = { told: new Map(), pause: undefined, request: undefined, terms: new Map() };
-
 /** What reads it in a transaction; of the records only so many of the newest. */
 export function metaOps({ election, metaPrefix }: Whose, mostTerms: number): readonly Op[] {
   return [

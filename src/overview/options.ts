@@ -1,5 +1,6 @@
 import { badOption } from "../errors.ts";
 import { EtcdError } from "../etcd/failure.ts";
+import { mostRecords } from "../member/term-record.ts";
 import { checkSteering, type SteeringOptions } from "../steering/options.ts";
 
 /** How to look at an election. `timeoutMs` is for all of a read. */
@@ -8,8 +9,7 @@ export interface OverviewOptions extends SteeringOptions {
   readonly mostTerms?: number;
 }
 
-/** As many terms as are kept. */
-export const defaultMostTerms = 200;
+export const defaultMostTerms: number = mostRecords;
 
 /** Throws `BAD_OPTION` unless these can be used. */
 export function checkOverview(election: string, options: OverviewOptions): void {

@@ -1,7 +1,10 @@
 import { expect, test } from "vitest";
 import { execute } from "./succession.ts";
 
-const commands = ["demo", "dev", "doctor", "elect", "gateway", "handover", "pause", "resume", "status"];
+const commands = [
+  ...["completion", "dashboard", "demo", "dev", "doctor", "elect", "gateway", "handover", "history", "pause"],
+  ...["resume", "run", "status", "watch"],
+];
 
 test("help lists every command and fits into 80 columns", async () => {
   const { code, stdout } = await execute(["--help"]);

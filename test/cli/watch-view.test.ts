@@ -63,6 +63,7 @@ describe("the table of a line", () => {
     const lines = table([lineHead, ...lineRows(seen, times)]).split("\n");
     for (const line of lines) expect(line).toMatch(steersNothing);
     expect(lines).toHaveLength(4);
+    expect(lines[0]).toMatch(/^ {2}# {2}ROLE +ID +ZONE +PRIORITY +LEFT +TOKEN +LEASE +HEALTH$/);
     const column = displayWidth((lines[0] ?? "").split("ZONE")[0] ?? "");
     expect(lines[1]).toMatch(/^ {2}1 {2}leader +a +東京 +120 +8\/10 s +10 +a +unwell$/);
     expect(displayWidth((lines[1] ?? "").split("東京")[0] ?? "")).toBe(column);

@@ -1,7 +1,8 @@
 import { describe, expect, test } from "vitest";
 import type { HealthProbe } from "../../src/health/checkup.ts";
 import type { MemberSettings } from "../../src/member/options.ts";
-import { collect, notebook } from "../member/world.ts";
+import { readOverview } from "../../src/overview/read.ts";
+import { collect, election, notebook } from "../member/world.ts";
 import { Stage } from "./stage.ts";
 
 /** A service whose health the test decides on. */
@@ -75,12 +76,14 @@ describe("an unhealthy member", () => {
     service.fail();
     await stage.advance(60_000);
     expect(all.a.member.role).toBe("leader");
+    expect((await readOverview(stage.outside, election)).leader).toMatchObject({ id: "a", healthy: false });
     expect(said.filter(({ message }) => message.includes("leading on"))).toMatchObject([
       { level: "warn", fields: { reason: "no database" } },
     ]);
     const rest = await stage.members({ b: {} });
     await stage.advance(1_000);
     expect(rest.b.member.role).toBe("leader");
+    expect((await readOverview(stage.outside, election)).leader).not.toHaveProperty("healthy");
     await stage.end({ ...all, ...rest });
   });
 

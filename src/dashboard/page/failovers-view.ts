@@ -43,7 +43,7 @@ export class FailoversView {
       element("span", { class: "planned" }, words.planned),
       element("span", { class: "unplanned" }, words.unplanned),
     );
-    this.#note = element("p", { class: "quiet" }, words.failoverNote);
+    this.#note = element("p", { class: "quiet note" }, words.failoverNote);
     const title = element("h2", { id: "failovers-title" }, words.failovers);
     this.node = element(
       "section",

@@ -2,7 +2,7 @@ import { element, setText } from "./element.ts";
 import { LeaseBar } from "./lease-bar.ts";
 import { printable } from "./printable.ts";
 import type { State } from "./state.ts";
-import { duration, type ServerClock, wholeSeconds } from "./times.ts";
+import { type ServerClock, wholeSeconds } from "./times.ts";
 import type { Words } from "./words.ts";
 
 /** Who leads, since when and for how long this is proven; and whether the election is paused. */
@@ -113,7 +113,9 @@ export class LeaderView {
     const since = Date.parse(pause.since ?? "");
     const parts = [
       ...(pause.by === undefined ? [] : [pausedBy(printable(pause.by))]),
-      ...(Number.isNaN(since) ? [] : [pausedFor(duration(roundedDown(this.#clock.now() - since), units))]),
+      ...(Number.isNaN(since)
+        ? []
+        : [pausedFor(wholeSeconds(roundedDown(this.#clock.now() - since), units))]),
       ...(pause.ends ? [] : [pauseHasNoEnd]),
       ...(pause.ends && pauseMs !== undefined
         ? [pauseEndsIn(wholeSeconds(leasesAt + pauseMs - now, units))]

@@ -19,7 +19,7 @@ const connection = new Connection({
   message: (kind, message) => {
     const now = performance.now();
     if (kind === "hello") loadedAgainIfOlder((message as Messages["hello"]).version);
-    if (kind === "beat" || kind === "overview") clock.told((message as Messages["beat"]).time);
+    if (kind === "beat") clock.told((message as Messages["beat"]).time);
     update(after(state, kind, message, now));
     if (state.chosen === undefined) choose(state.elections?.[0]?.election);
   },

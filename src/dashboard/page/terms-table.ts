@@ -69,7 +69,10 @@ export class TermsTable {
     return element(
       "tr",
       {},
-      ...texts.map((text, at) => element("td", { "data-title": titles[at] ?? "" }, text)),
+      ...texts.map((text, at) => {
+        const title = titles[at] ?? "";
+        return element("td", { "data-title": title, class: title === from ? "from" : "" }, text);
+      }),
     );
   }
 }
