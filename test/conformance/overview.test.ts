@@ -1,6 +1,6 @@
-import { describe, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { toBytes } from "../../src/etcd/bytes.ts";
-import { Etcd } from "../../src/etcd/etcd.ts";
+import type { Etcd } from "../../src/etcd/etcd.ts";
 import { Member } from "../../src/member/member.ts";
 import { listElections } from "../../src/overview/elections.ts";
 import { followOverview, type OverviewItem } from "../../src/overview/follow.ts";
@@ -8,12 +8,13 @@ import { leaseTimes } from "../../src/overview/lease-times.ts";
 import { readHistory, readOverview } from "../../src/overview/read.ts";
 import { handover } from "../../src/steering/handover.ts";
 import { pause } from "../../src/steering/pause.ts";
-import { realEtcds } from "../support/etcd-binaries.ts";
-import { EtcdServer } from "../support/etcd-server.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually as soon } from "../support/eventually.ts";
 import { onEveryStore } from "./stores.ts";
 
 const odd = 'go "x" \n\x1b[31m 東京 👍';
+
+/** On a machine that is busy with other things. */
+const eventually = <T>(assertion: () => T | Promise<T>): Promise<T> => soon(assertion, { timeoutMs: 20_000 });
 
 /** A key as Go's package puts it. */
 async function stranger(etcd: Etcd, election: string, id: string): Promise<bigint> {
@@ -48,7 +49,7 @@ onEveryStore("the overview", (store) => {
     const etcd = store.client();
     const election = store.key(`seen ${odd}`);
     const seen = follow(etcd, election);
-    const settings = { etcd, election, ttlSeconds: 10, worker: false };
+    const settings = { etcd, election, ttlSeconds: 30, worker: false };
     const a = await Member.join({ ...settings, id: odd, zone: "東京", priority: 120 });
     const w = await Member.join({ ...settings, id: "w", candidate: false });
     const lease = await stranger(etcd, election, odd);
@@ -85,14 +86,18 @@ onEveryStore("the overview", (store) => {
     const etcd = store.client();
     const election = store.key("history");
     const first = await stranger(etcd, election, "go 1");
-    const join = (id: string) => Member.join({ etcd, election, id, ttlSeconds: 5, worker: false });
+    const join = (id: string) => Member.join({ etcd, election, id, ttlSeconds: 30, worker: false });
     const members = [await join("a"), await join("b"), await join("c")];
     await eventually(async () =>
       expect(await readHistory(etcd, election)).toMatchObject([{ leader: "go 1" }]),
     );
     await etcd.leaseRevoke(first);
     await eventually(() => expect(members[0]?.role).toBe("leader"));
-    await eventually(() => handover(etcd, election));
+    await eventually(async () => {
+      const { line } = await readOverview(etcd, election);
+      expect(line.filter(({ isMember }) => isMember)).toHaveLength(3);
+    });
+    await handover(etcd, election);
     await eventually(() => expect(members[1]?.role).toBe("leader"));
     await etcd.delete(members[1]?.term?.key ?? "");
     await eventually(() => expect(members[2]?.role).toBe("leader"));
@@ -128,38 +133,6 @@ onEveryStore("the overview", (store) => {
     await etcd.leaseRevoke(lease);
     await eventually(() => expect(seen.items.at(-1)?.overview?.line).toEqual([]));
     expect(seen.items.length).toBeLessThan(20);
-    await seen.end();
-  });
-});
-
-describe.each(realEtcds.slice(-1))("the overview on etcd $version", (binary) => {
-  test("is followed through an outage, which is told, and shows the present state afterwards", async () => {
-    await using server = await EtcdServer.start({ binary });
-    const election = "/away";
-    await using a = await Member.join({ endpoints: [server.endpoint], election, id: "a", ttlSeconds: 5 });
-    await using etcd = new Etcd({ endpoints: [server.endpoint] });
-    const seen = follow(etcd, election);
-    await eventually(() =>
-      expect(seen.items.at(-1)).toMatchObject({ at: "current", overview: { leader: { id: "a" } } }),
-    );
-    await server.kill();
-    await eventually(
-      () =>
-        expect(seen.items.at(-1)).toMatchObject({
-          ...{ at: "stale", error: { code: "ETCD_UNAVAILABLE" }, overview: { leader: { id: "a" } } },
-        }),
-      { timeoutMs: 15_000 },
-    );
-    await server.restart();
-    await eventually(
-      () => {
-        const item = seen.items.at(-1);
-        expect(item).toMatchObject({ at: "current", overview: { leader: { id: "a" }, complete: true } });
-        expect(a.role).toBe("leader");
-        expect(item?.overview?.leader?.token).toBe(a.term?.token);
-      },
-      { timeoutMs: 15_000 },
-    );
     await seen.end();
   });
 });
