@@ -127,8 +127,7 @@ export class Routes {
     this.#commands++;
     try {
       const { etcd, signal } = this.#options;
-      const present = followed.overview?.leader?.token;
-      const context = { etcd, metaPrefix: settings.metaPrefix, signal, present };
+      const context = { etcd, metaPrefix: settings.metaPrefix, signal };
       const done = await perform(name, followed.election, read.body, context);
       logger.info({ command: name, election, from }, "the dashboard has steered");
       answerJson(response, 200, done);

@@ -25,7 +25,7 @@ import { onEveryStore } from "../conformance/stores.ts";
 import { appPassword, SecuredEtcd } from "../etcd/secured-etcd.ts";
 import { realEtcds } from "../support/etcd-binaries.ts";
 import { eventually } from "../support/eventually.ts";
-import { runSuccession } from "./succession.ts";
+import { execute } from "./succession.ts";
 
 /** Level and text of what is not ok, as one line each. */
 const told = (findings: readonly Finding[]): string[] =>
@@ -382,7 +382,7 @@ describe("an examination", () => {
     await using server = await DevServer.start();
     server.store.put({ key: toBytes("/merc/\x1b[31m\n"), value: toBytes("x") });
     const args = ["doctor", "/merc", "--clock-seconds", "0", "--endpoints", server.endpoint];
-    const { code, stdout, stderr } = await runSuccession(args);
+    const { code, stdout, stderr } = await execute(args);
     expect({ code, stderr }).toEqual({ code: 1, stderr: "" });
     expect(stdout).toContain(
       "problem  leftovers  the leader of /merc, /merc/\\u{1b}[31m\\u{a}, has no lease",
