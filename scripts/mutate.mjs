@@ -25,6 +25,9 @@ const { values } = parseArgs({
   },
 });
 
+/** A broken product may turn in circles without ever letting go; a sound one needs a second or so for a seed. */
+const longestSeedMs = 120_000;
+
 const chosen = mutations.filter(({ name }) => name.includes(values.only));
 if (chosen.length === 0) throw new Error(`no mutation is called "${values.only}"`);
 const folder = join(root, ".cache", `mutate-${process.pid}`);
@@ -99,11 +102,21 @@ async function judge(mutation, at) {
   });
   let seeds = 0;
   let last;
+  let hangs = false;
+  const giveUp = () => {
+    hangs = true;
+    child.kill("SIGKILL");
+  };
+  let silence = setTimeout(giveUp, longestSeedMs);
   for await (const line of createInterface(child.stdout)) {
+    clearTimeout(silence);
+    silence = setTimeout(giveUp, longestSeedMs);
     last = JSON.parse(line);
     seeds++;
   }
+  clearTimeout(silence);
   const code = await status;
+  if (hangs) return { seeds, seed: seeds + 1, violation: { rule: "a run that never ends", text: "" } };
   if (code !== 0) throw new Error(`"${mutation.name}": the simulator ended with ${code}`);
   return { seeds, seed: last?.seed, violation: last?.violation };
 }
