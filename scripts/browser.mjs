@@ -3,6 +3,7 @@
  *
  *   --chromium FILE    the browser (default: $CHROMIUM, else the first of chromium, chromium-browser, google-chrome on PATH)
  *   --screenshots DIR  keep screenshots at both widths, light and dark, there
+ *   NAME …             only the files of test/dashboard that begin with one of the names, such as `page-steering`
  *
  * Without a browser nothing is tested, and that is said; REQUIRE_CHROMIUM=1 makes it a failure. The last line is
  * `N passed, N failed`.
@@ -15,7 +16,10 @@ import { parseArgs } from "node:util";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const { CHROMIUM: preset, PATH: path = "", REQUIRE_CHROMIUM: required } = process.env;
-const { values } = parseArgs({ options: { chromium: { type: "string" }, screenshots: { type: "string" } } });
+const { values, positionals } = parseArgs({
+  options: { chromium: { type: "string" }, screenshots: { type: "string" } },
+  allowPositionals: true,
+});
 const chromium = values.chromium ?? (preset || onPath("chromium", "chromium-browser", "google-chrome"));
 if (chromium === undefined) {
   console.log(
