@@ -32,7 +32,9 @@ const folder = values.screenshots === undefined ? "" : resolve(values.screenshot
 if (folder !== "") mkdirSync(folder, { recursive: true });
 // One browser at a time: what is measured is the page.
 const limits = ["--no-file-parallelism", "--testTimeout=240000"];
-const args = [join(root, "scripts", "test.mjs"), "test/dashboard/page", ...limits];
+const names = positionals.length > 0 ? positionals : ["page"];
+const files = names.map((name) => `test/dashboard/${name}`);
+const args = [join(root, "scripts", "test.mjs"), ...files, ...limits];
 const env = { ...process.env, LONG_TESTS: "1", CHROMIUM: chromium, SCREENSHOTS: folder };
 process.exitCode = spawnSync(process.execPath, args, { stdio: "inherit", env }).status ?? 1;
 
