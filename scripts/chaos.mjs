@@ -31,15 +31,16 @@ const env = {
   ...(rounds === undefined ? {} : { CHAOS_ROUNDS: rounds }),
 };
 const files =
-  positionals.length === 0 ? ["test/chaos/", "test/demo/"] : positionals.map((name) => `test/chaos/${name}`);
+  positionals.length === 0
+    ? ["test/chaos/", "test/demo/demo-cluster", "test/demo/killed"]
+    : positionals.map((name) => `test/chaos/${name}`);
 const { status } = spawnSync(
   process.execPath,
   [
     join(root, "scripts", "test.mjs"),
     ...files,
-    // Soaking is a run of its own, and the demo alone is part of `npm test`.
+    // Soaking is a run of its own.
     "--exclude=test/chaos/soak*",
-    "--exclude=test/demo/demo.test.ts",
   ],
   { stdio: "inherit", env },
 );

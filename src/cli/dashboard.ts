@@ -14,7 +14,7 @@ const defaultAddress = "127.0.0.1:8200";
 
 export const dashboard: Command = {
   name: "dashboard",
-  usage: ["dashboard [--listen HOST:PORT] [--election ELECTION …] [--token-file FILE]"],
+  usage: ["dashboard [--election ELECTION …] [--token-file FILE]"],
   about: [
     "Serves a page that shows elections live: who leads, the line of succession with what is left of each lease, pauses, who led when, and how long changes of leader took.",
     "Without --election it shows every election in which a member of Succession stands. One whose candidates are etcdctl's or Go programs' alone is shown when it is named.",
@@ -33,10 +33,7 @@ export const dashboard: Command = {
   },
   examples: [
     ["dashboard", "everything, read-only, at http://127.0.0.1:8200/"],
-    [
-      "dashboard --election /merc --token-file /etc/succession/dashboard.token",
-      "one election, to be steered",
-    ],
+    ["dashboard --election /merc --token-file /etc/succession/token", "one election, to be steered"],
     ["dashboard --listen 10.0.0.9:8200 --allow-host failover.example.org", "behind a proxy of this name"],
   ],
   run: serve,

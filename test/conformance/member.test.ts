@@ -116,7 +116,7 @@ onEveryStore("members", (store) => {
     expect((await etcd.range(key)).kvs).toEqual([]);
   });
 
-  test("leave no socket, lease or key behind, in 200 rounds", async () => {
+  test("leave no socket, lease or key behind, in 100 rounds", async () => {
     const etcd = store.client();
     const election = store.key("rounds");
     const keys = async (): Promise<bigint> =>
@@ -126,7 +126,7 @@ onEveryStore("members", (store) => {
     const before = [await keys(), await leases()];
     const handles = (): number => process.getActiveResourcesInfo().length;
     const first = handles();
-    for (let round = 0; round < 200; round++) {
+    for (let round = 0; round < 100; round++) {
       const own = round % 10 === 0;
       const way = own ? { endpoints: [store.endpoint] } : { etcd };
       const member = await Member.join({ ...way, election, id: `m${round}` });

@@ -1,11 +1,11 @@
 import { describe, expect, test } from "vitest";
 import { Member } from "../../src/member/member.ts";
 import { eventWith, succession } from "../cli/succession.ts";
+import { appPassword, SecuredEtcd } from "../etcd/secured-etcd.ts";
 import { collect } from "../member/world.ts";
 import { realEtcds } from "../support/etcd-binaries.ts";
 import { eventually } from "../support/eventually.ts";
 import { TcpProxy } from "../support/tcp-proxy.ts";
-import { appPassword, SecuredEtcd } from "./secured-etcd.ts";
 
 const kinds = realEtcds.flatMap((binary) => {
   const jwt = { binary, version: binary.version, tokens: "jwt" } as const;
