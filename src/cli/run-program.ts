@@ -44,7 +44,7 @@ export const runProgram: Command = {
   examples: [
     ["run /merc -- nginx -g 'daemon off;'", "one nginx of all that are started so"],
     ["run /merc --id a:10.0.0.1:8080 --ttl 5 --grace 2 -- ./server", "with a name and times of its own"],
-    ["run /merc --standby warm --health-http http://127.0.0.1:8080/ -- ./server", "always running"],
+    ["run /merc --standby warm --health-cmd ./check -- ./server", "always running"],
     ["run /nightly --restart never -- ./report", "a job that must run once at a time"],
   ],
   run: superviseProgram,

@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import type { Etcd } from "../etcd/etcd.ts";
 import { LinkedSignal } from "../etcd/linked-signal.ts";
 
@@ -33,6 +34,8 @@ export async function leaseTimes(
   const times = new Map<bigint, LeaseTime>();
   const until = etcd.clock.now() + timeoutMs;
   const over = new LinkedSignal(signal, etcd.closedSignal);
+  // Each question under way listens.
+  setMaxListeners(0, over.signal);
   const ask = async (): Promise<void> => {
     for (let leaseId = waiting.shift(); leaseId !== undefined; leaseId = waiting.shift()) {
       const left = until - etcd.clock.now();
