@@ -26,15 +26,19 @@ describe("steering from the command line", () => {
     const odd = "c \x1b[31m";
     const members: Member[] = [];
     for (const id of ["a", "b", odd]) members.push(await Member.join({ etcd, election, id }));
-    await eventually(async () => {
-      const { count } = await etcd.range("_succession/v1/%2Fcli/members/", { prefix: true, countOnly: true });
-      expect(count).toBe(3n);
-    });
+    const allStand = async (): Promise<void> => {
+      for (const prefix of ["/cli/", "_succession/v1/%2Fcli/members/"]) {
+        const { count } = await etcd.range(prefix, { prefix: true, countOnly: true });
+        expect(count).toBe(3n);
+      }
+    };
+    await eventually(allStand);
     const first = await steer("handover", election, "--to", odd, "--by", "Ann");
     expect(first).toMatchObject({ code: 0, stderr: "" });
     expect(first.stdout).toMatch(
       /^c \\u\{1b\}\[31m leads \/cli now, after a: token \d+ -> \d+, .*\npassed over, and back at the end of the line: b$/,
     );
+    await eventually(allStand);
     const second = await steer("switchover", election, "--json");
     expect(JSON.parse(second.stdout)).toMatchObject({
       ...{ event: "handover", election, from: odd, accepted: true, passed: [], asked: null },
