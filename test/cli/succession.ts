@@ -66,7 +66,7 @@ export function events(child: Child): JsonEvent[] {
 export async function eventWith(
   child: Child,
   fields: Partial<JsonEvent>,
-  timeoutMs = 10_000,
+  timeoutMs = 20_000,
 ): Promise<JsonEvent> {
   const line = await child.waitFor((each) => {
     const event = JSON.parse(each) as Record<string, unknown>;

@@ -1,5 +1,5 @@
 export interface EventuallyOptions {
-  /** @defaultValue 5000 */
+  /** @defaultValue 15000 */
   readonly timeoutMs?: number;
   /** @defaultValue 20 */
   readonly everyMs?: number;
@@ -11,7 +11,7 @@ export interface EventuallyOptions {
  */
 export async function eventually<T>(
   assertion: () => T | Promise<T>,
-  { timeoutMs = 5_000, everyMs = 20 }: EventuallyOptions = {},
+  { timeoutMs = 15_000, everyMs = 20 }: EventuallyOptions = {},
 ): Promise<T> {
   const start = performance.now();
   let tries = 0;
