@@ -165,7 +165,8 @@ describe.concurrent("a member whose event loop is blocked", () => {
         ?.slice(5),
     );
     expect(lastAct).toBeLessThan(startedAt);
-    expect(child.stderr).toContain('as onHang "kill" asks');
+    // A busy machine may pass the last words on later than the end.
+    await eventually(() => expect(child.stderr).toContain('as onHang "kill" asks'));
     await b.leave();
   });
 
