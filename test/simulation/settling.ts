@@ -1,3 +1,4 @@
+import { claim } from "./claims.ts";
 import { MemberProgram } from "./member-program.ts";
 import type { Program } from "./program.ts";
 import type { Simulation } from "./simulation.ts";
@@ -48,7 +49,8 @@ export class Settling {
     const { now, scenario } = this.#simulation;
     const missing = this.#missing() ?? this.#disorder();
     const isSteered = scenario.preference !== undefined;
-    const leader = this.#simulation.truth.line[0];
+    const [first] = this.#simulation.truth.line;
+    const leader = first === undefined ? undefined : claim(first.key, first.token);
     if (missing !== undefined) {
       if (now < this.#stillAt) {
         this.#since = undefined;
@@ -65,8 +67,11 @@ export class Settling {
     if (this.#since === undefined || now < this.#stillAt) {
       if (this.#since === undefined) this.#simulation.note("all is well");
       this.#since ??= now;
-      this.#leader = `${leader?.key}@${leader?.token}`;
-    } else if (this.#leader !== `${leader?.key}@${leader?.token}`) {
+      this.#leader = leader;
+    } else if (this.#leader === undefined) {
+      // Everybody rested; whoever is back first leads.
+      this.#leader = leader;
+    } else if (this.#leader !== leader) {
       if (isSteered && ++this.#changes < mostChanges) {
         this.#since = undefined;
         return;
