@@ -1,5 +1,6 @@
+import { leaseName } from "../concurrency/naming.ts";
 import type { LeaseTime } from "../overview/lease-times.ts";
-import { leaseName, type Overview, type Place, type Witness } from "../overview/overview.ts";
+import type { Overview, Place, Witness } from "../overview/overview.ts";
 import type { HandoverRequest } from "../steering/request.ts";
 import { cutTo } from "./display-width.ts";
 import { durationText } from "./duration.ts";

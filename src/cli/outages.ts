@@ -1,10 +1,7 @@
 import type { Etcd } from "../etcd/etcd.ts";
 import type { EtcdError } from "../etcd/failure.ts";
-import { Pulse } from "../overview/pulse.ts";
+import { anyKey, Pulse } from "../overview/pulse.ts";
 import { oneLine } from "./one-line.ts";
-
-/** A key that nobody has: to be answered at all is what counts. */
-const anyKey = Uint8Array.of(0);
 
 /** Who is told, once for each outage and once for its end. */
 export interface OutageListener {

@@ -1,4 +1,5 @@
-import { leaseName, type Overview, type Place, type Witness } from "../overview/overview.ts";
+import { leaseName } from "../concurrency/naming.ts";
+import type { Overview, Place, Witness } from "../overview/overview.ts";
 import type { LeaseTimes } from "./line-table.ts";
 
 /** An election as `status --json` prints it: what is not known is left out, of a place, or null, of the election. */

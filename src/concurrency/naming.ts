@@ -39,7 +39,12 @@ export function checkValue(field: string, value: Bytes, least: 0 | 1): Uint8Arra
   return bytes;
 }
 
+/** A lease as etcdctl and keys name it. */
+export function leaseName(leaseId: bigint): string {
+  return BigInt.asUintN(64, leaseId).toString(16);
+}
+
 /** The key of a candidate: the same as Go's `concurrency` package makes. */
 export function candidateKey(election: string, leaseId: bigint): string {
-  return `${election}/${BigInt.asUintN(64, leaseId).toString(16)}`;
+  return `${election}/${leaseName(leaseId)}`;
 }

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { badOption, closedError, type SuccessionError } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { guarded } from "../log.ts";
-import { Pulse } from "../overview/pulse.ts";
+import { anyKey, Pulse } from "../overview/pulse.ts";
 import { version } from "../version.ts";
 import type { Denial } from "./access.ts";
 import { json } from "./answer.ts";
@@ -17,8 +17,6 @@ import { Viewers } from "./viewers.ts";
 
 /** Viewers, and those who load the page or steer. */
 const mostConnections = 512;
-/** A key that nobody has: to be answered at all is what counts. */
-const anyKey = Uint8Array.of(0);
 /** What is being answered gets so long to go out. */
 const closeMs = 250;
 

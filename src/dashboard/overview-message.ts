@@ -1,6 +1,6 @@
+import { leaseName } from "../concurrency/naming.ts";
 import type { TermRecord } from "../member/term-record.ts";
 import type { Overview, Place } from "../overview/overview.ts";
-import { leaseName } from "../overview/overview.ts";
 import type { Candidate, OverviewMessage, PastTerm } from "./messages.ts";
 
 /** An overview as the page is told it. Pure. */

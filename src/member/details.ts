@@ -1,4 +1,4 @@
-import { metaFolder } from "../concurrency/naming.ts";
+import { leaseName, metaFolder } from "../concurrency/naming.ts";
 import type { Session } from "../concurrency/session.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { EtcdError, isLeaseGone } from "../etcd/failure.ts";
@@ -40,7 +40,7 @@ export function marksPrefix(election: string, metaPrefix: string): string {
 
 /** The key of one member's details, by the lease that its candidate's key hangs on. */
 export function detailsKey(election: string, leaseId: bigint, metaPrefix?: string): string {
-  return `${detailsPrefix(election, metaPrefix)}${BigInt.asUintN(64, leaseId).toString(16)}`;
+  return `${detailsPrefix(election, metaPrefix)}${leaseName(leaseId)}`;
 }
 
 /** Reads details; what is not a JSON object counts as none. */

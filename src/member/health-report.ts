@@ -1,5 +1,6 @@
 import type { Candidacy } from "../concurrency/candidacy.ts";
 import type { Candidate, Line } from "../concurrency/line.ts";
+import { leaseName } from "../concurrency/naming.ts";
 import type { Cause } from "../errors.ts";
 import type { HealthCandidate, HealthReport } from "../health/report.ts";
 import { version } from "../version.ts";
@@ -59,7 +60,7 @@ export function healthReport(of: Reported): HealthReport {
       position: position ?? null,
       leader: leader === undefined ? null : shown(leader),
       token: term === undefined ? null : Number(term.token),
-      leaseId: session === undefined ? null : hex(session.leaseId),
+      leaseId: session === undefined ? null : leaseName(session.leaseId),
       line: of.candidates.map(shown),
       cause: cause ?? null,
       causes: of.ends.list,
@@ -94,9 +95,5 @@ function trustedForMs({ line, now }: Reported): number {
 }
 
 function shown({ id, token, leaseId }: Candidate): HealthCandidate {
-  return { id, token: Number(token), leaseId: hex(leaseId) };
-}
-
-function hex(leaseId: bigint): string {
-  return BigInt.asUintN(64, leaseId).toString(16);
+  return { id, token: Number(token), leaseId: leaseName(leaseId) };
 }

@@ -1,3 +1,4 @@
+import { leaseName } from "../concurrency/naming.ts";
 import type { TermLog } from "./term-log.ts";
 import type { StoredRecord } from "./term-record.ts";
 import type { TermSeen } from "./terms-seen.ts";
@@ -38,8 +39,7 @@ export async function settleRecords({ log, seen, leader, own, now }: Settling): 
 }
 
 function startOf({ leader, leaseId, startedAt, gapMs }: TermSeen): object {
-  const lease = BigInt.asUintN(64, leaseId).toString(16);
-  return { leader, leaseId: lease, startedAt, ...(gapMs === undefined ? {} : { gapMs }) };
+  return { leader, leaseId: leaseName(leaseId), startedAt, ...(gapMs === undefined ? {} : { gapMs }) };
 }
 
 /** Who does not say why he went has lost his lease, or only his key. */

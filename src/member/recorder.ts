@@ -1,6 +1,7 @@
 import type { CancelTimer } from "../clock.ts";
 import type { Candidacy } from "../concurrency/candidacy.ts";
 import type { Line } from "../concurrency/line.ts";
+import { leaseName } from "../concurrency/naming.ts";
 import { type Cause, closedError } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { EtcdError } from "../etcd/failure.ts";
@@ -84,7 +85,7 @@ export class Recorder {
     this.#tell(token, {
       leader: settings.id,
       ...(zone === undefined ? {} : { zone }),
-      leaseId: BigInt.asUintN(64, leaseId).toString(16),
+      leaseId: leaseName(leaseId),
       startedAt: etcd.clock.date().toISOString(),
       ...(gapMs === undefined ? {} : { gapMs }),
     });

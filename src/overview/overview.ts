@@ -1,4 +1,5 @@
 import type { Candidate } from "../concurrency/line.ts";
+import { leaseName } from "../concurrency/naming.ts";
 import type { TermRecord } from "../member/term-record.ts";
 import type { StandingPause } from "../steering/pause.ts";
 import type { HandoverRequest } from "../steering/request.ts";
@@ -68,11 +69,6 @@ export function overviewOf({ election, line, meta, mostTerms, revision }: Overvi
     handover: pending ? request : undefined,
     terms: [...(meta?.terms.values() ?? [])].sort(newestFirst).slice(0, mostTerms),
   };
-}
-
-/** A lease as etcdctl and keys name it. */
-export function leaseName(leaseId: bigint): string {
-  return BigInt.asUintN(64, leaseId).toString(16);
 }
 
 function placeOf({ id, key, token, leaseId }: Candidate, told: Told = {}): Place {

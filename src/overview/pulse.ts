@@ -3,6 +3,9 @@ import type { Etcd } from "../etcd/etcd.ts";
 import { EtcdError } from "../etcd/failure.ts";
 import { backoffMs, sleep } from "../waiting.ts";
 
+/** A key that nobody has: to be answered at all is what counts. */
+export const anyKey: Uint8Array = Uint8Array.of(0);
+
 const checkEveryMs = 2_000;
 const patienceMs = 3_000;
 

@@ -1,4 +1,4 @@
-import { metaFolder } from "../concurrency/naming.ts";
+import { leaseName, metaFolder } from "../concurrency/naming.ts";
 
 /** While this key exists no change of leader is chosen. */
 export function pauseKey(election: string, metaPrefix?: string): string {
@@ -12,5 +12,5 @@ export function handoverKey(election: string, metaPrefix?: string): string {
 
 /** Tells a candidate, on its own lease, that its key was deleted so that another one comes before it. */
 export function passedKey(election: string, leaseId: bigint, metaPrefix?: string): string {
-  return `${metaFolder(election, metaPrefix)}requests/passed/${BigInt.asUintN(64, leaseId).toString(16)}`;
+  return `${metaFolder(election, metaPrefix)}requests/passed/${leaseName(leaseId)}`;
 }
