@@ -140,7 +140,8 @@ describe("watch", () => {
 
   test("takes the whole screen of a terminal, and gives it back", async () => {
     const member = await join("/screen", odd);
-    const command = `${process.execPath} ${main} watch /screen --endpoints ${server.endpoint}`;
+    // A shell that stays in front of the command would take the key for its own end, as dash does.
+    const command = `exec ${process.execPath} ${main} watch /screen --endpoints ${server.endpoint}`;
     const env = { ...cleanEnv(), LANG: "C.UTF-8", TERM: "xterm-256color" };
     await using terminal = Child.start({
       ...{ command: "script", args: ["-qefc", command, "/dev/null"], env, keepInputOpen: true },
