@@ -145,6 +145,11 @@ export class EtcdError extends SuccessionError {
   }
 }
 
+/** Whether the user is known and lacks the right. */
+export function isPermissionDenied(error: unknown): error is EtcdError {
+  return error instanceof EtcdError && error.code === "PERMISSION_DENIED";
+}
+
 /** The error for a status that no remedy helped against. An earlier attempt may have applied where the last did not. */
 export function etcdError(
   status: RpcStatus,

@@ -1,19 +1,17 @@
 import { metaFolder } from "../concurrency/naming.ts";
 import { toText } from "../etcd/bytes.ts";
-import type { Etcd } from "../etcd/etcd.ts";
-import { EtcdError } from "../etcd/failure.ts";
+import type { CallOptions, Etcd } from "../etcd/etcd.ts";
+import type { EtcdError } from "../etcd/failure.ts";
 import { Event_EventType } from "../etcd/gen/etcd_pb.ts";
+import { followPrefix } from "../etcd/prefix-following.ts";
 import type { WatchEvents } from "../etcd/watch.ts";
-import type { Logger } from "../log.ts";
 import { handoverKey, pauseKey } from "../steering/names.ts";
 import { type HandoverRequest, requestIn } from "../steering/request.ts";
 import { priorityIn, survey } from "../steering/survey.ts";
-import { backoffMs, sleep } from "../waiting.ts";
 import { detailsPrefix, parseDetails } from "./details.ts";
 
 export interface BoardOptions {
   readonly etcd: Etcd;
-  readonly logger: Logger;
   readonly election: string;
   readonly metaPrefix: string;
   /** Called after every change. */
@@ -21,9 +19,6 @@ export interface BoardOptions {
   /** etcd lets us read none of it. */
   readonly onRefused: (error: EtcdError) => void;
 }
-
-/** A read takes no longer at a time. */
-const readMs = 5_000;
 
 /**
  * What steers an election: requests to the leader, the pause, the priorities. Followed by one read and one watch, and
@@ -72,34 +67,21 @@ export class Board {
   }
 
   /** Never rejects. */
-  async #follow(): Promise<void> {
-    const { etcd, election, metaPrefix, onRefused, logger } = this.#options;
-    const { signal } = this.#closed;
-    const key = metaFolder(election, metaPrefix);
-    for (let failures = 1; !signal.aborted && !etcd.closedSignal.aborted; failures++) {
-      try {
-        const revision = await this.#read(signal);
-        failures = 0;
-        for await (const events of etcd.watch(
-          { key, prefix: true, startRevision: revision + 1n },
-          { signal },
-        )) {
-          if (this.#apply(events)) this.#options.onChanged();
-        }
-      } catch (error) {
-        if (signal.aborted || etcd.closedSignal.aborted) return;
-        const refused = error instanceof EtcdError && error.code === "PERMISSION_DENIED";
-        if (refused) onRefused(error);
-        else logger.debug({ error, key }, "cannot read what steers the election yet");
-        const [firstMs, mostMs] = refused ? [30_000, 60_000] : [100, 5_000];
-        await sleep(etcd.clock, backoffMs(etcd.clock, failures, firstMs, mostMs), signal).catch(() => {});
-      }
-    }
+  #follow(): Promise<void> {
+    const { etcd, election, metaPrefix, onChanged, onRefused } = this.#options;
+    return followPrefix(etcd, {
+      ...{ prefix: metaFolder(election, metaPrefix), signal: this.#closed.signal },
+      read: (limits) => this.#read(limits),
+      onEvents: (events) => {
+        if (this.#apply(events)) onChanged();
+      },
+      onDenied: onRefused,
+    });
   }
 
-  async #read(signal: AbortSignal): Promise<bigint> {
+  async #read(limits: CallOptions): Promise<bigint> {
     const { etcd, election, metaPrefix } = this.#options;
-    const seen = await survey(etcd, election, metaPrefix, { signal, timeoutMs: readMs });
+    const seen = await survey(etcd, election, metaPrefix, limits);
     this.#paused = seen.pause !== undefined;
     this.#request = seen.request;
     this.#priorities = new Map([...seen.details].map(([leaseId, each]) => [leaseId, priorityIn(each)]));

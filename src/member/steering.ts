@@ -120,7 +120,7 @@ export class Steering {
     const { etcd, logger, settings } = this.#of;
     const { election, metaPrefix } = settings;
     return Board.open({
-      ...{ etcd, logger, election, metaPrefix },
+      ...{ etcd, election, metaPrefix },
       onChanged: () => this.changed(),
       onRefused: (error) => {
         if (this.#refused) return;

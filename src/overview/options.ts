@@ -1,5 +1,5 @@
 import { badOption } from "../errors.ts";
-import { EtcdError } from "../etcd/failure.ts";
+import { EtcdError, isPermissionDenied } from "../etcd/failure.ts";
 import { mostRecords } from "../member/term-record.ts";
 import { checkSteering, type SteeringOptions } from "../steering/options.ts";
 
@@ -20,13 +20,9 @@ export function checkOverview(election: string, options: OverviewOptions): void 
   }
 }
 
-export function isRefused(error: unknown): error is EtcdError {
-  return error instanceof EtcdError && error.code === "PERMISSION_DENIED";
-}
-
 /** An error as it is, but etcd's refusal with the right that is missing: etcd itself does not say which. */
 export function namingTheRange(error: unknown, prefix: string): unknown {
-  if (!isRefused(error)) return error;
+  if (!isPermissionDenied(error)) return error;
   // A prefix that ends in "/" ends before the same with "0".
   const message = `the etcd user needs read on the range [${prefix}, ${prefix.slice(0, -1)}0): ${error.message}`;
   return new EtcdError(error.code, message, error.grpcStatus, error.mayHaveApplied, { cause: error });

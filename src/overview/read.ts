@@ -1,16 +1,11 @@
 import { candidate } from "../concurrency/line.ts";
 import type { CallOptions, Etcd } from "../etcd/etcd.ts";
+import { isPermissionDenied } from "../etcd/failure.ts";
 import { KV } from "../etcd/gen/etcd_pb.ts";
 import { byCreation, kvsOf, type Op, rangeOp } from "../etcd/ops.ts";
 import { newestRecords, recordIn, type TermRecord } from "../member/term-record.ts";
 import { metaIn, metaOps } from "./meta.ts";
-import {
-  checkOverview,
-  defaultMostTerms,
-  isRefused,
-  namingTheRange,
-  type OverviewOptions,
-} from "./options.ts";
+import { checkOverview, defaultMostTerms, namingTheRange, type OverviewOptions } from "./options.ts";
 import { type Overview, overviewOf } from "./overview.ts";
 
 /**
@@ -37,7 +32,7 @@ export async function readOverview(
   try {
     return await read(metaOps({ election, metaPrefix }, mostTerms), true);
   } catch (error) {
-    if (!isRefused(error)) throw error;
+    if (!isPermissionDenied(error)) throw error;
   }
   try {
     return await read([], false);

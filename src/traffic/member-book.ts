@@ -1,10 +1,9 @@
 import { toText } from "../etcd/bytes.ts";
 import type { Etcd } from "../etcd/etcd.ts";
-import { EtcdError } from "../etcd/failure.ts";
 import { Event_EventType } from "../etcd/gen/etcd_pb.ts";
+import { followPrefix } from "../etcd/prefix-following.ts";
 import type { WatchEvents } from "../etcd/watch.ts";
 import { detailsKey, detailsPrefix, type MemberDetails, parseDetails } from "../member/details.ts";
-import { backoffMs, sleep } from "../waiting.ts";
 
 /** Longer than this nobody waits to learn how a leader went. */
 const askMs = 1_000;
@@ -74,33 +73,27 @@ export class MemberBook {
   }
 
   /** Never rejects. */
-  async #follow(): Promise<void> {
+  #follow(): Promise<void> {
     const { etcd, election, metaPrefix } = this.#options;
-    const { signal } = this.#closed;
-    const key = detailsPrefix(election, metaPrefix);
-    for (let failures = 1; !signal.aborted && !etcd.closedSignal.aborted; failures++) {
-      try {
-        const { kvs, header } = await etcd.range(key, { prefix: true, signal });
+    const prefix = detailsPrefix(election, metaPrefix);
+    return followPrefix(etcd, {
+      ...{ prefix, signal: this.#closed.signal },
+      read: async (limits) => {
+        const { kvs, header } = await etcd.range(prefix, { ...limits, prefix: true });
         this.#byKey = new Map(kvs.map((kv) => [toText(kv.key), parseDetails(toText(kv.value))]));
         this.#changed(true);
-        failures = 0;
-        const startRevision = (header?.revision ?? 0n) + 1n;
-        for await (const events of etcd.watch({ key, prefix: true, startRevision }, { signal })) {
-          this.#apply(events);
-          this.#changed(true);
-        }
-      } catch (error) {
-        if (signal.aborted || etcd.closedSignal.aborted) return;
-        const refused = error instanceof EtcdError && error.code === "PERMISSION_DENIED";
-        if (refused && this.#readable) {
-          const message = "no right to read the members' details: addresses come from ids alone";
-          etcd.logger.warn({ error, key }, message);
-        }
-        if (refused) this.#changed(false);
-        else etcd.logger.debug({ error, key }, "cannot read the members' details yet");
-        await sleep(etcd.clock, backoffMs(etcd.clock, failures, 200, 5_000), signal).catch(() => {});
-      }
-    }
+        return header?.revision ?? 0n;
+      },
+      onEvents: (events) => {
+        this.#apply(events);
+        this.#changed(true);
+      },
+      onDenied: (error) => {
+        const message = "no right to read the members' details: addresses come from ids alone";
+        if (this.#readable) etcd.logger.warn({ error, prefix }, message);
+        this.#changed(false);
+      },
+    });
   }
 
   #apply({ events }: WatchEvents): void {
