@@ -253,7 +253,7 @@ export class Etcd implements AsyncDisposable {
     return (await this.ask(question, { ...options, idempotent: true })).response;
   }
 
-  /** The state of one member, asked itself and only once, also where it has no raft leader. */
+  /** The state of one member, asked itself and only once, but for a token it refuses; also where it has no raft leader. */
   async status(endpoint: string, options: CallOptions = {}): Promise<StatusResponse> {
     const { pool, clock, closedSignal, authentication } = this.#requests;
     const { name } = parseEndpoint(endpoint, false);
@@ -267,10 +267,19 @@ export class Etcd implements AsyncDisposable {
     const late = etcdError(silence(timeoutMs), "status", name);
     const cancelTimer = clock.at(clock.now() + timeoutMs, () => over.abort(late));
     try {
-      await authentication.authorize(over.signal);
-      const outcome = await this.#requests.attempt(peer, question, { signal: over.signal, attemptTimeoutMs });
-      if (outcome.at === "answered") return outcome.answer.response;
-      throw etcdError(outcome.status, "status", name);
+      for (let refused = !authentication.hasUser; ; refused = true) {
+        await authentication.authorize(over.signal);
+        const { token } = authentication;
+        const outcome = await this.#requests.attempt(peer, question, {
+          signal: over.signal,
+          attemptTimeoutMs,
+        });
+        if (outcome.at === "answered") return outcome.answer.response;
+        if (refused || classify(outcome.status).remedy !== "authenticate") {
+          throw etcdError(outcome.status, "status", name);
+        }
+        authentication.refused(token);
+      }
     } finally {
       cancelTimer();
       over.release();

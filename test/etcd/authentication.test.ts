@@ -49,6 +49,22 @@ test("many requests whose token is refused together cost one new token, and chan
   expect(authenticated()).toBe(2);
 });
 
+test("the state of one member is asked for again with a new token, once", async () => {
+  const { etcd, renew, authenticated } = guarded();
+  const client = etcd.client(root);
+  await client.range("a");
+  renew();
+  await client.status("b:1");
+  expect(authenticated()).toBe(2);
+  expect(etcd.asked.filter(({ method }) => method === "Status").map(({ endpoint }) => endpoint)).toEqual([
+    "b:1",
+    "b:1",
+  ]);
+  const refusing = guarded(() => ({ answer: { token: "never good" } }));
+  await expect(refusing.etcd.client(root).status("b:1")).rejects.toMatchObject({ code: "AUTH_FAILED" });
+  expect(refusing.authenticated()).toBe(2);
+});
+
 test("a refusal that comes late does not throw away the token that has come since", async () => {
   const refusals: ((reply: Reply) => void)[] = [];
   let tokens = 0;
