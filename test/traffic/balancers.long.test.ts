@@ -19,7 +19,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-const start = (ttlSeconds: number, mode: "forward" | "refuse"): Promise<Services> =>
+const start = (ttlSeconds: number, mode: "forward" | "respond"): Promise<Services> =>
   Services.start({ endpoint: server.endpoint, election: `/balanced/${++elections}`, ttlSeconds, mode });
 
 /** Kills the leader; when another serves, stops that one, and lets it go on when a third serves. Since when all is well. */
@@ -67,7 +67,7 @@ describe.runIf(balancers.nginx)("nginx without active checks, as the example has
   test("finds the leader among members that refuse, whatever happens to it", {
     timeout: 240_000,
   }, async () => {
-    await using services = await start(5, "refuse");
+    await using services = await start(5, "respond");
     await using nginx = await Balancer.nginx(services.all);
     const load = new Load(nginx.address, perSecond);
     const leader = await load.served(between);

@@ -15,7 +15,7 @@ interface ServiceOptions {
   readonly name: string;
   readonly ttlSeconds: number;
   /** What it does with a request while it does not lead. @defaultValue "forward" */
-  readonly mode?: "forward" | "refuse";
+  readonly mode?: "forward" | "respond";
   /** Where it serves; its health endpoints are on the port after that. */
   readonly port: number;
 }

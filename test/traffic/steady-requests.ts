@@ -11,8 +11,6 @@ export interface Outcome {
   readonly endedAt: number;
   readonly status: number | undefined;
   readonly error: string | undefined;
-  /** Who passed it on that did not lead. */
-  readonly via: string | undefined;
   readonly servedBy: string;
 }
 
@@ -77,21 +75,15 @@ export class Load {
         servedBy += text;
       });
       response.on("error", (error: NodeJS.ErrnoException) => settle(undefined, error.code ?? error.message));
-      response.on("end", () =>
-        settle(response.statusCode, undefined, { servedBy, via: response.headers["x-via"]?.toString() }),
-      );
+      response.on("end", () => settle(response.statusCode, undefined, servedBy));
     });
-    const settle = (
-      status: number | undefined,
-      error: string | undefined,
-      by: { readonly servedBy: string; readonly via?: string | undefined } = { servedBy: "" },
-    ): void => {
+    const settle = (status: number | undefined, error: string | undefined, servedBy: string = ""): void => {
       if (settled) return;
       settled = true;
       this.#underWay--;
       const { reusedSocket: reused } = request;
       const times = { startedAt, endedAt: performance.now() };
-      this.outcomes.push({ kind, reused, ...times, status, error, servedBy: by.servedBy, via: by.via });
+      this.outcomes.push({ kind, reused, ...times, status, error, servedBy });
     };
     request.on("error", (error: NodeJS.ErrnoException) => settle(undefined, error.code ?? error.message));
     request.on("timeout", () => request.destroy(new Error("timeout")));
