@@ -21,7 +21,7 @@ export class ProgramTeller {
   tell(event: SupervisorEvent): void {
     if (event.on === "member") this.#changed(event.change);
     else if (event.on === "leads") this.#leads(event.token);
-    else this.say(event.on, describe(event), event);
+    else this.say(event.on, describe(event, this.#about), event);
   }
 
   /** Any other message. */
@@ -69,12 +69,17 @@ function behind({ leader }: MemberChange): string {
   return leader === undefined ? "" : `; ${leader.id} leads`;
 }
 
-function describe(event: Exclude<SupervisorEvent, { on: "member" | "leads" }>): string {
+function describe(
+  event: Exclude<SupervisorEvent, { on: "member" | "leads" }>,
+  { election, id }: { readonly election: string; readonly id: string },
+): string {
   switch (event.on) {
     case "contained":
       return `contains the program by ${event.by}${event.refused.map((why) => ` (no ${why})`).join("")}`;
     case "namesake":
-      return `waits for the lease of an earlier ${event.candidate.id} to end (${event.candidate.key})`;
+      return event.refused
+        ? `${id} stands in ${election} already, as ${event.key}`
+        : `waits for the lease of another ${id} to end (${event.key})`;
     case "started":
       return `started the program, process ${event.pid ?? "none"}`;
     case "told":

@@ -202,11 +202,6 @@ export class Member implements AsyncDisposable {
     this.#rounds.fail(cause);
   }
 
-  /** @internal The token of the own key, of the newest candidacy. */
-  get ownToken(): bigint | undefined {
-    return this.#rounds.candidacy?.token;
-  }
-
   /** @internal Ties what serves on this member's behalf to its life. */
   accompany(companion: Companion): Surroundings {
     this.#companions.add(companion);

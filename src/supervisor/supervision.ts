@@ -1,5 +1,4 @@
 import { type SystemClock, systemClock } from "../clock.ts";
-import type { Candidate } from "../concurrency/line.ts";
 import type { Term } from "../concurrency/term.ts";
 import type { Cause } from "../errors.ts";
 import type { NoReport } from "../health/answer.ts";
@@ -12,7 +11,7 @@ import type { Exit } from "./exit.ts";
 import { Health } from "./health.ts";
 import { Lead } from "./lead.ts";
 import { Leash, reapMs } from "./leash.ts";
-import { joinAlone } from "./namesake.ts";
+import { Namesakes } from "./namesake.ts";
 import type { SupervisorOptions } from "./options.ts";
 import { Program } from "./program.ts";
 import { programEnvironment } from "./program-environment.ts";
@@ -34,6 +33,7 @@ export class Supervision {
   readonly #containment: Containment;
   readonly #warden: Warden;
   readonly #restarts: Restarts;
+  readonly #namesakes: Namesakes | undefined;
   readonly #leaving = new AbortController();
   /** Resolves when the line is to be left for good. */
   readonly left: Promise<void> = aborted(this.#leaving.signal);
@@ -57,6 +57,7 @@ export class Supervision {
     this.#containment = containment;
     this.#warden = warden;
     this.#restarts = new Restarts(options.restarts);
+    this.#namesakes = this.#namesakesOf(options);
   }
 
   /** Aborts when the line is to be left for good. */
@@ -208,32 +209,34 @@ export class Supervision {
     }
   }
 
-  /** Joins the election, after others of the same id. Resolves to `undefined` if `signal` aborts before that. */
+  /** Joins the election, when no other of the same id stands there. Resolves to `undefined` if `signal` aborts before that. */
   async join(lead: (term: Term) => Promise<void>, signal: AbortSignal): Promise<Member | undefined> {
-    const { etcd, election, id, ttlSeconds, details, logger, namesakes, on } = this.options;
-    const join = (): Promise<Member> =>
-      Member.join({
+    const { etcd, election, id, ttlSeconds, details, logger } = this.options;
+    try {
+      const member = await Member.join({
         ...{ etcd, election, id, ttlSeconds, logger, lead, signal },
         ...details,
         stopTimeoutMs: this.stopTimeoutMs,
         // This process does nothing that could block it, and where it hangs the shim acts.
         worker: false,
+        ...(this.#namesakes === undefined ? {} : { admission: this.#namesakes }),
       });
-    const onFound = (candidate: Candidate): void => {
-      if (namesakes === "refuse") throw new Error(`${id} stands in ${election} already, as ${candidate.key}`);
-      on({ on: "namesake", candidate });
-    };
-    try {
-      const member =
-        namesakes === "ignore"
-          ? await join()
-          : await joinAlone(join, id, { etcd, election, signal, onFound });
       void this.#follow(member);
       return member;
     } catch (error) {
       if (signal.aborted) return undefined;
       throw error;
     }
+  }
+
+  /** At a rejoining, too: while this one was not in line another may have taken its name. */
+  #namesakesOf({ id, namesakes, on }: SupervisorOptions): Namesakes | undefined {
+    if (namesakes === "ignore") return undefined;
+    const refused = namesakes === "refuse";
+    return new Namesakes(id, ({ key, token }) => {
+      on({ on: "namesake", key, token, refused });
+      if (refused) this.leave(1);
+    });
   }
 
   async #stepDown(): Promise<StepDown> {
