@@ -3,7 +3,10 @@ import type { Term } from "../concurrency/term.ts";
 import type { Cause } from "../errors.ts";
 import type { NoReport } from "../health/answer.ts";
 import type { HealthReport } from "../health/report.ts";
+import { stateMetrics } from "../health/state-metrics.ts";
 import { Member } from "../member/member.ts";
+import { Tally } from "../member/tally.ts";
+import type { Metric } from "../metric.ts";
 import { onAbort } from "../waiting.ts";
 import type { Announcements } from "./announcements.ts";
 import type { Containment } from "./containment.ts";
@@ -34,6 +37,8 @@ export class Supervision {
   readonly #warden: Warden;
   readonly #restarts: Restarts;
   readonly #namesakes: Namesakes | undefined;
+  /** Of all its members: a warm program has one for each spell in line. */
+  readonly #tally = new Tally();
   readonly #leaving = new AbortController();
   /** Resolves when the line is to be left for good. */
   readonly left: Promise<void> = aborted(this.#leaving.signal);
@@ -135,6 +140,15 @@ export class Supervision {
     return report.role === "standby" || leads ? report : resigned(report, "the program is stopping");
   }
 
+  /** What is measured, as a member tells it; also while there is none. */
+  get metrics(): readonly Metric[] {
+    const { election, id } = this.options;
+    const { report } = this;
+    const none = { token: null, leaseRemainingMs: 0, phase: "outside", position: null };
+    const state = "role" in report ? report : { role: "standby" as const, status: { election, id, ...none } };
+    return [...stateMetrics(state), ...(this.#member?.measured ?? this.#tally.metrics({ election, id }))];
+  }
+
   /** The program is bound to no term any more. */
   unleash(): void {
     this.#warden.until(null);
@@ -219,6 +233,7 @@ export class Supervision {
         stopTimeoutMs: this.stopTimeoutMs,
         // This process does nothing that could block it, and where it hangs the shim acts.
         worker: false,
+        tally: this.#tally,
         ...(this.#namesakes === undefined ? {} : { admission: this.#namesakes }),
       });
       void this.#follow(member);
