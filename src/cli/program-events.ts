@@ -50,12 +50,19 @@ export class ProgramTeller {
       switch (name) {
         case "standby":
           if (led) this.say("standby", `leads no more: ${cause}`, fields);
+          else if (cause === "resigned") this.say("standby", "left the line", fields);
           else if (cause !== undefined) this.say("standby", `lost its place in line: ${cause}`, fields);
           else
             this.say("standby", `stands by, number ${(position ?? 0) + 1} in line${behind(change)}`, fields);
           break;
         case "observed":
-          this.say("observed", leader === undefined ? "nobody leads" : `${leader.id} leads`, fields);
+          // One that has left is told nothing more, which does not mean that nobody leads.
+          if (leader === undefined && cause === "resigned") break;
+          this.say(
+            "observed",
+            leader === undefined ? "nobody is known to lead" : `${leader.id} leads`,
+            fields,
+          );
           break;
         default:
         // Leading was told when it began.
