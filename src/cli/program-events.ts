@@ -42,7 +42,10 @@ export class ProgramTeller {
     this.say("leader", `leads with token ${token}`, { leader: this.#about.id, token, cause: null });
   }
 
-  #changed(change: MemberChange): void {
+  #changed(told: MemberChange): void {
+    // A key of our own on which nobody leads yet; and of another one of the same name there was a message.
+    const ours = told.phase === "outside" && told.leader?.id === this.#about.id;
+    const change = ours ? { ...told, leader: undefined } : told;
     const { leader, position, cause } = change;
     const led = this.#before?.role === "leader";
     for (const name of eventNames(this.#before, change)) {

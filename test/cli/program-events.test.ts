@@ -22,6 +22,11 @@ test.each<[string, readonly MemberChange[], readonly string[]]>([
     [state({ cause: "lease-gone", leader }), state({ cause: "lease-gone" })],
     ["lost its place in line: lease-gone", "nobody is known to lead"],
   ],
+  [
+    "comes back first in line does not say that it leads before it does",
+    [state({ cause: "key-gone" }), state({ leader: { ...leader, id: "b", token: 3n } }), state({})],
+    ["lost its place in line: key-gone"],
+  ],
   ["hears nothing of etcd", [{ ...behindA, leader: undefined }], ["nobody is known to lead"]],
 ])("a supervisor that stands by and %s", (_title, changes, said) => {
   const lines: string[] = [];
