@@ -136,6 +136,8 @@ export class Supervision {
   get report(): HealthReport | NoReport {
     const report = this.#member?.healthReport;
     if (report === undefined) return { reason: "not in the line of succession" };
+    // Its member has left; it has not.
+    if (report.status.leaving && !this.leaving.aborted) return outOfLine(report);
     const leads = this.announcements.role.remainingMs > 0;
     return report.role === "standby" || leads ? report : resigned(report, "the program is stopping");
   }
@@ -286,6 +288,11 @@ export class Supervision {
 function resigned(report: HealthReport, reason: string): HealthReport {
   const status = { ...report.status, role: "standby" as const, token: null, termRemainingMs: 0 };
   return { ...report, role: "standby", well: false, reason, status };
+}
+
+function outOfLine(report: HealthReport): HealthReport {
+  const reason = "out of the line until the program runs and is well";
+  return { ...report, reason, status: { ...report.status, leaving: false } };
 }
 
 /** Resolves when it aborts. */
