@@ -60,7 +60,7 @@ export class ProgramTeller {
           break;
         case "observed":
           // One that has left is told nothing more, which does not mean that nobody leads.
-          if (leader === undefined && cause === "resigned") break;
+          if (leader === undefined && (ours || cause === "resigned")) break;
           this.say(
             "observed",
             leader === undefined ? "nobody is known to lead" : `${leader.id} leads`,

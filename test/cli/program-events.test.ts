@@ -27,6 +27,11 @@ test.each<[string, readonly MemberChange[], readonly string[]]>([
     [state({ cause: "key-gone" }), state({ leader: { ...leader, id: "b", token: 3n } }), state({})],
     ["lost its place in line: key-gone"],
   ],
+  [
+    "finds another of its name leading does not say that nobody is known to",
+    [state({ cause: "key-gone", leader }), state({ cause: "key-gone", leader: { ...leader, id: "b" } })],
+    ["lost its place in line: key-gone"],
+  ],
   ["hears nothing of etcd", [{ ...behindA, leader: undefined }], ["nobody is known to lead"]],
 ])("a supervisor that stands by and %s", (_title, changes, said) => {
   const lines: string[] = [];
