@@ -65,7 +65,11 @@ func (s *supervisor) events(tell func(state string)) error {
 }
 
 func run(arguments []string) (int, error) {
-	s := newSupervisor(os.Getenv("SUCCESSION_API"), os.Getenv("SUCCESSION_API_TOKEN"))
+	api := os.Getenv("SUCCESSION_API")
+	if api == "" {
+		return 2, fmt.Errorf("SUCCESSION_API is not set: start succession run with --api")
+	}
+	s := newSupervisor(api, os.Getenv("SUCCESSION_API_TOKEN"))
 	method, path := http.MethodGet, "/role"
 	switch {
 	case len(arguments) == 1 && arguments[0] == "events":

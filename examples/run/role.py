@@ -75,10 +75,13 @@ class Supervisor:
 
 
 def main(command="role", *arguments):
+    if not os.environ.get("SUCCESSION_API"):
+        print("SUCCESSION_API is not set: start succession run with --api", file=sys.stderr)
+        return 2
     supervisor = Supervisor()
     if command == "role":
         print(json.dumps(supervisor.role()))
-    elif command == "wait":
+    elif command == "wait" and arguments:
         role, seconds = (*arguments, "30")[:2]
         return 0 if supervisor.wait(role, float(seconds)) else 1
     elif command == "events":

@@ -1,7 +1,7 @@
 import type { HookLines } from "../supervisor/hook.ts";
 import { reapMs } from "../supervisor/leash.ts";
 import type { Flags } from "./command.ts";
-import { type Given, numberOf, wrong } from "./settings.ts";
+import { type Given, lineOf, numberOf, wrong } from "./settings.ts";
 
 /** A hook of a leader holds nothing up, so it may take the time that a cloud's API needs. */
 const onLeadSeconds = 30;
@@ -22,9 +22,9 @@ export function stoppingSettingsOf(
   ttlSeconds: number,
 ): { readonly graceMs: number; readonly hooks: HookLines } {
   const hooks = {
-    onLead: given("on-lead")?.value,
+    onLead: lineOf(given("on-lead")),
     onLeadMs: milliseconds("on-lead-timeout", onLeadSeconds),
-    onStandby: given("on-standby")?.value,
+    onStandby: lineOf(given("on-standby")),
     onStandbyMs: milliseconds("on-standby-timeout", ttlSeconds * shares.onStandby),
   };
   const ttlMs = ttlSeconds * 1_000;

@@ -21,7 +21,7 @@ export class ProgramTeller {
   tell(event: SupervisorEvent): void {
     if (event.on === "member") this.#changed(event.change);
     else if (event.on === "leads") this.#leads(event.token);
-    else this.say(event.on, describe(event), event);
+    else this.say(event.on, describe(event, this.#about), event);
   }
 
   /** Any other message. */
@@ -42,7 +42,10 @@ export class ProgramTeller {
     this.say("leader", `leads with token ${token}`, { leader: this.#about.id, token, cause: null });
   }
 
-  #changed(change: MemberChange): void {
+  #changed(told: MemberChange): void {
+    // A key of our own on which nobody leads yet; and of another one of the same name there was a message.
+    const ours = told.phase === "outside" && told.leader?.id === this.#about.id;
+    const change = ours ? { ...told, leader: undefined } : told;
     const { leader, position, cause } = change;
     const led = this.#before?.role === "leader";
     for (const name of eventNames(this.#before, change)) {
@@ -50,12 +53,19 @@ export class ProgramTeller {
       switch (name) {
         case "standby":
           if (led) this.say("standby", `leads no more: ${cause}`, fields);
+          else if (cause === "resigned") this.say("standby", "left the line", fields);
           else if (cause !== undefined) this.say("standby", `lost its place in line: ${cause}`, fields);
           else
             this.say("standby", `stands by, number ${(position ?? 0) + 1} in line${behind(change)}`, fields);
           break;
         case "observed":
-          this.say("observed", leader === undefined ? "nobody leads" : `${leader.id} leads`, fields);
+          // One that has left is told nothing more, which does not mean that nobody leads.
+          if (leader === undefined && (ours || cause === "resigned")) break;
+          this.say(
+            "observed",
+            leader === undefined ? "nobody is known to lead" : `${leader.id} leads`,
+            fields,
+          );
           break;
         default:
         // Leading was told when it began.
@@ -69,12 +79,17 @@ function behind({ leader }: MemberChange): string {
   return leader === undefined ? "" : `; ${leader.id} leads`;
 }
 
-function describe(event: Exclude<SupervisorEvent, { on: "member" | "leads" }>): string {
+function describe(
+  event: Exclude<SupervisorEvent, { on: "member" | "leads" }>,
+  { election, id }: { readonly election: string; readonly id: string },
+): string {
   switch (event.on) {
     case "contained":
       return `contains the program by ${event.by}${event.refused.map((why) => ` (no ${why})`).join("")}`;
     case "namesake":
-      return `waits for the lease of an earlier ${event.candidate.id} to end (${event.candidate.key})`;
+      return event.refused
+        ? `${id} stands in ${election} already, as ${event.key}`
+        : `waits for the lease of another ${id} to end (${event.key})`;
     case "started":
       return `started the program, process ${event.pid ?? "none"}`;
     case "told":

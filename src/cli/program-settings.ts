@@ -1,5 +1,6 @@
 import { constants } from "node:os";
 import { resolve } from "node:path";
+import { parseAddress } from "../member/address.ts";
 import { containmentNames, highestFd } from "../supervisor/containment.ts";
 import { commandCheck, type HealthCheck, httpCheck } from "../supervisor/health-checks.ts";
 import { restartPolicies } from "../supervisor/restarts.ts";
@@ -8,7 +9,7 @@ import { apiFlags, apiSettingsOf } from "./api-settings.ts";
 import type { Arguments } from "./arguments.ts";
 import type { Flags } from "./command.ts";
 import { hookFlags, stoppingSettingsOf } from "./hook-settings.ts";
-import { type Env, type Given, numberOf, setting, wrong } from "./settings.ts";
+import { type Env, type Given, lineOf, numberOf, setting, wrong } from "./settings.ts";
 
 /** Everything about the program; the numbers that stand for nothing else are argued in docs/run.md. */
 const defaults = {
@@ -97,7 +98,7 @@ export function programSettingsOf(args: Arguments, env: Env, ttlSeconds: number)
   const seconds = (name: string, fallback: number): number => secondsOf(given(name), fallback) * 1_000;
   const count = (name: string, fallback: number): number =>
     wholeNumberOf(given(name), "an integer of 1 or more", fallback, 1, Number.MAX_SAFE_INTEGER);
-  const [address, zone] = [given("address")?.value, given("zone")?.value];
+  const [address, zone] = [addressOf(given("address")), given("zone")?.value];
   return {
     standby: choiceOf(given("standby"), standbys, "cold"),
     ...stoppingSettingsOf(given, seconds, ttlSeconds),
@@ -132,9 +133,16 @@ function fileOf(given: Given | undefined): string | undefined {
   return given === undefined ? undefined : resolve(given.value);
 }
 
+function addressOf(given: Given | undefined): string | undefined {
+  if (given !== undefined && given.value !== "" && parseAddress(given.value) === undefined)
+    throw wrong(given, "HOST:PORT");
+  return given?.value;
+}
+
 function checksOf(command: Given | undefined, url: Given | undefined, env: Env): readonly HealthCheck[] {
   const checks: HealthCheck[] = [];
-  if (command !== undefined) checks.push(commandCheck(command.value, env));
+  const line = lineOf(command);
+  if (line !== undefined) checks.push(commandCheck(line, env));
   if (url !== undefined) {
     if (!/^https?:$/.test(URL.canParse(url.value) ? new URL(url.value).protocol : ""))
       throw wrong(url, "a URL with http:// or https://");
@@ -174,6 +182,7 @@ function signalOf(given: Given | undefined, fallback: NodeJS.Signals): NodeJS.Si
   if (given === undefined) return fallback;
   const name = `SIG${given.value.toUpperCase().replace(/^SIG/, "")}`;
   if (!Object.hasOwn(constants.signals, name)) throw wrong(given, "a signal such as SIGUSR1");
+  if (name === "SIGKILL" || name === "SIGSTOP") throw wrong(given, "a signal that a program can handle");
   return name as NodeJS.Signals;
 }
 

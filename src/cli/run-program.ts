@@ -66,7 +66,7 @@ async function superviseProgram(context: Context): Promise<number> {
   const teller = new ProgramTeller(output, args.has("json"), { election, id });
   const unusable = unusableCommand(command[0] ?? "", env);
   if (unusable !== undefined) {
-    teller.say("unusable", `${command[0]}: ${unusable.why}`);
+    teller.say("unusable", `${command[0] || '""'}: ${unusable.why}`);
     return unusable.code;
   }
   if (process.pid === 1) teller.say("no-init", noInit);

@@ -72,6 +72,12 @@ export function wrong({ value, source }: Given, rule: string): UsageError {
   );
 }
 
+/** A command line for a shell, which takes one without a word for done: a variable that was not set, more likely. */
+export function lineOf(given: Given | undefined): string | undefined {
+  if (given !== undefined && given.value.trim() === "") throw wrong(given, "a shell command");
+  return given?.value;
+}
+
 /** `HOST:PORT`, where a command serves. */
 export function listenAddressOf(
   args: Arguments,

@@ -5,7 +5,7 @@ import { type KeyValue, KV } from "../etcd/gen/etcd_pb.ts";
 import { type Compare, created, kvsOf, type Op, putOp } from "../etcd/ops.ts";
 import { backoffMs, onAbort, sleep } from "../waiting.ts";
 import { provenUntil } from "./deadline.ts";
-import { Line, type OwnCandidate } from "./line.ts";
+import { type Candidate, candidate, Line, type OwnCandidate } from "./line.ts";
 import { deleteKey, putKey, whileAlive } from "./own-key.ts";
 import { Place } from "./place.ts";
 import { Proof, SharedFlag } from "./proof.ts";
@@ -33,6 +33,8 @@ export class Candidacy implements OwnCandidate {
   readonly line: Line;
   readonly key: string;
   readonly token: bigint;
+  /** Those that stood before it when its key was created. */
+  readonly earlier: readonly Candidate[];
   readonly #place: Place;
   readonly #etcd: Etcd;
   readonly #stopTimeoutMs: number;
@@ -72,21 +74,22 @@ export class Candidacy implements OwnCandidate {
     readonly sentAt: number;
     readonly stopTimeoutMs: number;
     readonly takeover: TakeoverOptions | undefined;
-    /** The tokens of the candidates before this one. */
-    readonly before: readonly bigint[];
+    readonly earlier: readonly Candidate[];
   }) {
     this.session = of.session;
     this.line = of.line;
     this.key = of.place.key;
     this.token = of.own.createRevision;
+    this.earlier = of.earlier;
     this.#place = of.place;
     this.#etcd = of.session.etcd;
     this.#value = of.own.value;
     this.#keyProof = Proof.until(provenUntil(of.sentAt, this.ttlMs));
     this.#stopTimeoutMs = of.stopTimeoutMs;
-    this.#position = of.before.length;
+    this.#position = of.earlier.length;
     if (of.takeover !== undefined) {
-      this.#takeover = new TakeoverDelay(this.#etcd, of.takeover, of.before, () => this.lineChanged());
+      const before = of.earlier.map(({ token }) => token);
+      this.#takeover = new TakeoverDelay(this.#etcd, of.takeover, before, () => this.lineChanged());
     }
     this.#elected = new Promise((resolve, reject) => {
       this.#resolveElected = resolve;
@@ -141,8 +144,8 @@ export class Candidacy implements OwnCandidate {
         if (own.createRevision <= place.gone) session.end("store-restored");
         assertAlive(session);
         line.seed(kvs, revision, sentAt);
-        const before = kvs.slice(0, kvs.indexOf(own)).map(({ createRevision }) => createRevision);
-        return new Candidacy({ session, place, line, own, sentAt, stopTimeoutMs, takeover, before });
+        const earlier = kvs.slice(0, kvs.indexOf(own)).map(candidate);
+        return new Candidacy({ session, place, line, own, sentAt, stopTimeoutMs, takeover, earlier });
       });
     } catch (error) {
       line.release();

@@ -1,8 +1,16 @@
 import type { Metric } from "../metric.ts";
-import type { HealthReport } from "./report.ts";
+import type { HealthReport, HealthStatus } from "./report.ts";
+
+/** What of a report is measured. */
+export interface MeasuredState extends Pick<HealthReport, "role"> {
+  readonly status: Pick<
+    HealthStatus,
+    "election" | "id" | "token" | "leaseRemainingMs" | "phase" | "position"
+  >;
+}
 
 /** What of the metrics is true for a moment only, and so is computed from a report at the moment of answering. */
-export function stateMetrics({ role, status }: HealthReport): readonly Metric[] {
+export function stateMetrics({ role, status }: MeasuredState): readonly Metric[] {
   const { election, id, token, leaseRemainingMs, phase } = status;
   const labels = { election, id };
   const position = status.position ?? (role === "leader" || phase === "promoting" ? 0 : undefined);

@@ -78,7 +78,7 @@ export class Member implements AsyncDisposable {
     this.#logger = labelled(guarded(logger), { election, id });
     this.#line = Line.acquire(etcd, election);
     this.#measurements = new Measurements({
-      ...{ member: this, clock: etcd.clock, line: this.#line },
+      ...{ member: this, clock: etcd.clock, line: this.#line, tally: settings.tally },
       endpoints: new EndpointChecks(etcd, this.#leaving.signal),
     });
     this.#returns = new Returns(etcd, this.#logger);
@@ -197,14 +197,14 @@ export class Member implements AsyncDisposable {
     return this.#healthReport();
   }
 
+  /** @internal What `metrics` tells beside the state. */
+  get measured(): readonly Metric[] {
+    return this.#measurements.metrics;
+  }
+
   /** @internal Ends the own term, of whose work somebody knows that it is over or must be, before that has stopped. */
   fail(cause: WorkFailure): void {
     this.#rounds.fail(cause);
-  }
-
-  /** @internal The token of the own key, of the newest candidacy. */
-  get ownToken(): bigint | undefined {
-    return this.#rounds.candidacy?.token;
   }
 
   /** @internal Ties what serves on this member's behalf to its life. */

@@ -15,7 +15,9 @@ import {
 import { type CheckedHealth, checkHealth, type HealthOptions } from "../health/options.ts";
 import type { Logger } from "../log.ts";
 import { defaultPriority } from "../steering/survey.ts";
+import type { Admission } from "./admission.ts";
 import { defaultMetaPrefix, type MemberDetails, marksPrefix } from "./details.ts";
+import { Tally } from "./tally.ts";
 
 /** How a member reaches etcd: by a client of its own, or by one that it does not own. */
 export type MemberConnection =
@@ -113,6 +115,10 @@ export interface MemberSettings {
   readonly metaPrefix?: string;
   /** pino's shape. @defaultValue the logger of `etcd`, else silent */
   readonly logger?: Logger;
+  /** @internal Who else has a say in when the member stands. */
+  readonly admission?: Admission;
+  /** @internal Where it counts on, rather than from 0. */
+  readonly tally?: Tally;
   /** Ends the wait of `Member.join`. */
   readonly signal?: AbortSignal;
   /** Milliseconds that `Member.join` waits. @defaultValue for ever */
@@ -141,6 +147,8 @@ export interface CheckedSettings {
   readonly priority: number;
   readonly switchBackAfterMs: number | undefined;
   readonly candidate: boolean;
+  readonly admission: Admission | undefined;
+  readonly tally: Tally;
   readonly metaPrefix: string;
   readonly details: Pick<MemberDetails, "address" | "zone" | "priority" | "candidate">;
   readonly prepare: ((term: Term) => unknown) | undefined;
@@ -162,7 +170,7 @@ const knownFields: Readonly<Record<keyof MemberSettings | keyof EtcdOptions | "e
   ...{ timeoutMs: true, etcd: true, endpoints: true, tls: true, user: true, password: true },
   ...{ priority: true, switchBackAfterMs: true, candidate: true },
   ...{ worker: true, hangAfterMs: true, onHang: true, guardian: true, health: true },
-  ...{ attemptTimeoutMs: true, clock: true, connect: true },
+  ...{ attemptTimeoutMs: true, clock: true, connect: true, admission: true, tally: true },
 };
 
 /** Throws `BAD_OPTION` naming the field, the rule and the value. */
@@ -219,6 +227,8 @@ export function checkSettings(options: MemberOptions): CheckedSettings {
   return {
     ...{ election, id, value, ttlSeconds, hang, onLost, onOverrun, metaPrefix, prepare, lead },
     guardian: options.guardian === true,
+    admission: options.admission,
+    tally: options.tally ?? new Tally(),
     ...steering,
     ...healthSettings(options.health),
     stopTimeoutMs: (ttlMs) => Math.min(stopTimeoutMs ?? ttlMs / 10, ttlMs / 2),

@@ -123,7 +123,7 @@ export class Rounds {
 
   /** Resolves when the member has left and its work has settled; rejects if the first joining is hopeless. */
   async run(): Promise<void> {
-    const { etcd, logger, line, left } = this.#options;
+    const { etcd, logger, line, left, settings } = this.#options;
     const { clock } = etcd;
     for (let failures = 0; !left.aborted; ) {
       const startedAt = clock.now();
@@ -131,15 +131,16 @@ export class Rounds {
       try {
         await this.#options.fit(left);
         await unlessAborted(line.sync(), left);
+        if (settings.candidate) await settings.admission?.open(line, left);
         const { leader, candidates } = line;
         logger.info(
           { leader: leader?.id, candidates: candidates.length },
           leader === undefined ? "about to stand: nobody leads" : "about to stand behind the leader",
         );
-        cause = this.#options.settings.candidate ? await this.#stand() : await this.#witness();
+        cause = settings.candidate ? await this.#stand() : await this.#witness();
       } catch (refusal) {
         if (left.aborted) return;
-        const error = namingTheRight(refusal, this.#options.settings.election);
+        const error = namingTheRight(refusal, settings.election);
         if (!this.#hasJoined && error instanceof SuccessionError && hopeless.has(error.code)) throw error;
         logger.warn({ error }, "cannot join the election yet");
       }
@@ -174,8 +175,8 @@ export class Rounds {
     return undefined;
   }
 
-  /** One round. Resolves to why its candidacy ended. */
-  async #stand(): Promise<Cause> {
+  /** One round. Resolves to why its candidacy ended, if there was to be one. */
+  async #stand(): Promise<Cause | undefined> {
     const { settings, returns, guarding, left, on } = this.#options;
     await unlessAborted(guarding.begin(), left);
     const session = await this.#open();
@@ -187,6 +188,7 @@ export class Rounds {
       const { election, value } = settings;
       guarding.hold(session);
       candidacy = await Candidacy.join(session, election, value, { signal: left, stopTimeoutMs, takeover });
+      if (settings.admission?.admits(candidacy) === false) return undefined;
       guarding.hold(session, candidacy, takeover);
       return await this.#follow(candidacy, stopTimeoutMs);
     } finally {

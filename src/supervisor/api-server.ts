@@ -4,6 +4,7 @@ import type { Clock } from "../clock.ts";
 import { checkAnswer, type HealthAnswer, liveAnswer, type NoReport, statusAnswer } from "../health/answer.ts";
 import { checkHealth, type HealthCheck } from "../health/options.ts";
 import type { HealthReport } from "../health/report.ts";
+import { exposition, expositionType, type MetricSource } from "../metric.ts";
 import { ApiAccess, type Refusal } from "./api-access.ts";
 import { EventStream } from "./api-events.ts";
 import { listenOnSocket } from "./api-socket.ts";
@@ -20,7 +21,7 @@ export interface ApiOptions {
 }
 
 /** What the API tells of. */
-export interface ApiSource {
+export interface ApiSource extends MetricSource {
   readonly clock: Clock;
   readonly ttlMs: number;
   readonly role: ProgramRole;
@@ -51,6 +52,7 @@ const methods: Readonly<Record<string, readonly string[]>> = {
   "/events": reading,
   "/step-down": ["POST", "OPTIONS"],
   "/status": reading,
+  "/metrics": reading,
   ...Object.fromEntries(Object.keys(healthPaths).map((path) => [path, reading])),
 };
 const { codes } = checkHealth({ port: 0 });
@@ -59,7 +61,8 @@ const noUrl = { pathname: "", searchParams: new URLSearchParams() };
 
 interface Answer {
   readonly status: number;
-  readonly body?: object;
+  /** Sent as JSON, unless it is text already. */
+  readonly body?: object | string;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -152,6 +155,7 @@ export class ApiServer {
     if (health !== undefined) return method === "OPTIONS" ? { ...health, headers: allow } : health;
     if (method === "OPTIONS") return { status: 204, headers: allow };
     if (pathname === "/wait") return await this.#wait(searchParams, response);
+    if (pathname === "/metrics") return metricsAnswer(exposition(this.#source.metrics()));
     if (pathname === "/role") return { status: 200, body: this.#state };
     if (method === "HEAD") return { status: 200, headers: EventStream.headers };
     return this.#stream(response);
@@ -205,6 +209,10 @@ export class ApiServer {
   }
 }
 
+function metricsAnswer(body: string): Answer {
+  return { status: 200, body, headers: { "content-type": expositionType } };
+}
+
 function refused({ status, reason }: Refusal): Answer {
   return {
     status,
@@ -214,7 +222,7 @@ function refused({ status, reason }: Refusal): Answer {
 }
 
 function send(response: ServerResponse, { status, body, headers = {} }: Answer): void {
-  const text = body === undefined ? "" : `${JSON.stringify(body)}\n`;
+  const text = textOf(body);
   response.writeHead(status, {
     ...(body === undefined
       ? {}
@@ -224,6 +232,11 @@ function send(response: ServerResponse, { status, body, headers = {} }: Answer):
   });
   // To a HEAD Node.js sends the headers alone.
   response.end(text);
+}
+
+function textOf(body: Answer["body"]): string {
+  if (body === undefined || typeof body === "string") return body ?? "";
+  return `${JSON.stringify(body)}\n`;
 }
 
 async function listenOnPort(server: Server, host: string, port: number): Promise<number> {

@@ -1,54 +1,40 @@
-import { type Candidate, Line } from "../concurrency/line.ts";
-import type { Etcd } from "../etcd/etcd.ts";
-import type { Member } from "../member/member.ts";
-import { onAbort, unlessAborted } from "../waiting.ts";
-
-export interface NamesakeOptions {
-  readonly etcd: Etcd;
-  readonly election: string;
-  readonly signal: AbortSignal;
-  /** Called for each candidate of the same id that is waited for; may throw. */
-  readonly onFound: (candidate: Candidate) => void;
-}
+import type { Candidate, Line } from "../concurrency/line.ts";
+import type { Admission } from "../member/admission.ts";
+import { onAbort } from "../waiting.ts";
 
 /**
- * Joins behind all others of the same id, when the last of them has gone: two of one name would look like one to
- * everybody. Of several that come at the same moment exactly one stays, the one whose key was created first.
+ * Lets a member stand when nobody else of its id does: two of one name would look like one to everybody. Of several that
+ * come at the same moment exactly one stays, the one whose key was created first; so none waits for one that waits.
  */
-export async function joinAlone(
-  join: () => Promise<Member>,
-  id: string,
-  options: NamesakeOptions,
-): Promise<Member> {
-  for (;;) {
-    await untilNobodyIsCalled(id, options);
-    const member = await join();
-    // The line of this moment holds all keys that are older than the own one and still stand.
-    if (!hasOlderNamesake(member)) return member;
-    await member.leave();
+export class Namesakes implements Admission {
+  readonly #id: string;
+  readonly #onFound: (candidate: Candidate) => void;
+  /** Keys of this process's own, of which earlier ones may still stand: nobody waits for himself. */
+  readonly #own: Set<string> = new Set();
+
+  /** `onFound` is called for each candidate of the same id that is waited for. */
+  constructor(id: string, onFound: (candidate: Candidate) => void) {
+    this.#id = id;
+    this.#onFound = onFound;
   }
-}
 
-function hasOlderNamesake({ id, line, ownToken }: Member): boolean {
-  return ownToken !== undefined && line.some((each) => each.id === id && each.token < ownToken);
-}
-
-/** Waits until no candidate of the election has this id. Rejects with the signal's reason. */
-async function untilNobodyIsCalled(id: string, options: NamesakeOptions): Promise<void> {
-  const { etcd, election, signal, onFound } = options;
-  const line = Line.acquire(etcd, election);
-  try {
-    await unlessAborted(line.sync(), signal);
-    let told: bigint | undefined;
-    for (;;) {
-      const found = line.candidates.find((candidate) => candidate.id === id);
+  async open(line: Line, signal: AbortSignal): Promise<void> {
+    for (let told: bigint | undefined; ; ) {
+      const found = line.candidates.find((candidate) => this.#isNamesake(candidate));
       if (found === undefined) return;
-      if (found.token !== told) onFound(found);
+      if (found.token !== told) this.#onFound(found);
       told = found.token;
       await changed(line, signal);
     }
-  } finally {
-    line.release();
+  }
+
+  admits({ key, earlier }: { readonly key: string; readonly earlier: readonly Candidate[] }): boolean {
+    this.#own.add(key);
+    return !earlier.some((candidate) => this.#isNamesake(candidate));
+  }
+
+  #isNamesake({ id, key }: Candidate): boolean {
+    return id === this.#id && !this.#own.has(key);
   }
 }
 

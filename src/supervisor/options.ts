@@ -1,4 +1,3 @@
-import type { Candidate } from "../concurrency/line.ts";
 import type { Cause } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import type { Logger } from "../log.ts";
@@ -48,8 +47,13 @@ export interface SupervisorOptions {
 /** What happens to a supervised program and its member; for logs, and for whatever else wants to follow. */
 export type SupervisorEvent =
   | { readonly on: "contained"; readonly by: ContainmentName; readonly refused: readonly string[] }
-  /** A candidate of the same id is in line; it is waited for. */
-  | { readonly on: "namesake"; readonly candidate: Candidate }
+  /** A candidate of the same id is in line; it is waited for, or the supervisor ends. */
+  | {
+      readonly on: "namesake";
+      readonly key: string;
+      readonly token: bigint;
+      readonly refused: boolean;
+    }
   /** What the member became; the state at the start, too. */
   | { readonly on: "member"; readonly change: MemberChange }
   /** This member leads from now on; the program is started, or told so, next. */

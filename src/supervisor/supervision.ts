@@ -1,10 +1,12 @@
 import { type SystemClock, systemClock } from "../clock.ts";
-import type { Candidate } from "../concurrency/line.ts";
 import type { Term } from "../concurrency/term.ts";
 import type { Cause } from "../errors.ts";
 import type { NoReport } from "../health/answer.ts";
 import type { HealthReport } from "../health/report.ts";
+import { stateMetrics } from "../health/state-metrics.ts";
 import { Member } from "../member/member.ts";
+import { Tally } from "../member/tally.ts";
+import type { Metric } from "../metric.ts";
 import { onAbort } from "../waiting.ts";
 import type { Announcements } from "./announcements.ts";
 import type { Containment } from "./containment.ts";
@@ -12,7 +14,7 @@ import type { Exit } from "./exit.ts";
 import { Health } from "./health.ts";
 import { Lead } from "./lead.ts";
 import { Leash, reapMs } from "./leash.ts";
-import { joinAlone } from "./namesake.ts";
+import { Namesakes } from "./namesake.ts";
 import type { SupervisorOptions } from "./options.ts";
 import { Program } from "./program.ts";
 import { programEnvironment } from "./program-environment.ts";
@@ -34,6 +36,9 @@ export class Supervision {
   readonly #containment: Containment;
   readonly #warden: Warden;
   readonly #restarts: Restarts;
+  readonly #namesakes: Namesakes | undefined;
+  /** Of all its members: a warm program has one for each spell in line. */
+  readonly #tally = new Tally();
   readonly #leaving = new AbortController();
   /** Resolves when the line is to be left for good. */
   readonly left: Promise<void> = aborted(this.#leaving.signal);
@@ -57,6 +62,7 @@ export class Supervision {
     this.#containment = containment;
     this.#warden = warden;
     this.#restarts = new Restarts(options.restarts);
+    this.#namesakes = this.#namesakesOf(options);
   }
 
   /** Aborts when the line is to be left for good. */
@@ -130,8 +136,19 @@ export class Supervision {
   get report(): HealthReport | NoReport {
     const report = this.#member?.healthReport;
     if (report === undefined) return { reason: "not in the line of succession" };
+    // Its member has left; it has not.
+    if (report.status.leaving && !this.leaving.aborted) return outOfLine(report);
     const leads = this.announcements.role.remainingMs > 0;
     return report.role === "standby" || leads ? report : resigned(report, "the program is stopping");
+  }
+
+  /** What is measured, as a member tells it; also while there is none. */
+  get metrics(): readonly Metric[] {
+    const { election, id } = this.options;
+    const { report } = this;
+    const none = { token: null, leaseRemainingMs: 0, phase: "outside", position: null };
+    const state = "role" in report ? report : { role: "standby" as const, status: { election, id, ...none } };
+    return [...stateMetrics(state), ...(this.#member?.measured ?? this.#tally.metrics({ election, id }))];
   }
 
   /** The program is bound to no term any more. */
@@ -208,32 +225,35 @@ export class Supervision {
     }
   }
 
-  /** Joins the election, after others of the same id. Resolves to `undefined` if `signal` aborts before that. */
+  /** Joins the election, when no other of the same id stands there. Resolves to `undefined` if `signal` aborts before that. */
   async join(lead: (term: Term) => Promise<void>, signal: AbortSignal): Promise<Member | undefined> {
-    const { etcd, election, id, ttlSeconds, details, logger, namesakes, on } = this.options;
-    const join = (): Promise<Member> =>
-      Member.join({
+    const { etcd, election, id, ttlSeconds, details, logger } = this.options;
+    try {
+      const member = await Member.join({
         ...{ etcd, election, id, ttlSeconds, logger, lead, signal },
         ...details,
         stopTimeoutMs: this.stopTimeoutMs,
         // This process does nothing that could block it, and where it hangs the shim acts.
         worker: false,
+        tally: this.#tally,
+        ...(this.#namesakes === undefined ? {} : { admission: this.#namesakes }),
       });
-    const onFound = (candidate: Candidate): void => {
-      if (namesakes === "refuse") throw new Error(`${id} stands in ${election} already, as ${candidate.key}`);
-      on({ on: "namesake", candidate });
-    };
-    try {
-      const member =
-        namesakes === "ignore"
-          ? await join()
-          : await joinAlone(join, id, { etcd, election, signal, onFound });
       void this.#follow(member);
       return member;
     } catch (error) {
       if (signal.aborted) return undefined;
       throw error;
     }
+  }
+
+  /** At a rejoining, too: while this one was not in line another may have taken its name. */
+  #namesakesOf({ id, namesakes, on }: SupervisorOptions): Namesakes | undefined {
+    if (namesakes === "ignore") return undefined;
+    const refused = namesakes === "refuse";
+    return new Namesakes(id, ({ key, token }) => {
+      on({ on: "namesake", key, token, refused });
+      if (refused) this.leave(1);
+    });
   }
 
   async #stepDown(): Promise<StepDown> {
@@ -268,6 +288,11 @@ export class Supervision {
 function resigned(report: HealthReport, reason: string): HealthReport {
   const status = { ...report.status, role: "standby" as const, token: null, termRemainingMs: 0 };
   return { ...report, role: "standby", well: false, reason, status };
+}
+
+function outOfLine(report: HealthReport): HealthReport {
+  const reason = "out of the line until the program runs and is well";
+  return { ...report, reason, status: { ...report.status, leaving: false } };
 }
 
 /** Resolves when it aborts. */

@@ -59,6 +59,7 @@ async function openApi(options: ApiOptions, supervision: Supervision): Promise<A
     ttlMs: supervision.options.ttlSeconds * 1_000,
     role: supervision.announcements.role,
     report: () => supervision.report,
+    metrics: () => supervision.metrics,
     stepDown: () => supervision.stepDown(),
   });
   supervision.apiAddress = api.address;

@@ -16,6 +16,7 @@ import { afterEach, describe, expect, test } from "vitest";
 import { Histogram } from "../../src/histogram.ts";
 import type { DiagnosticChannel } from "../../src/member/diagnostics.ts";
 import type { Member } from "../../src/member/member.ts";
+import { Tally } from "../../src/member/tally.ts";
 import { exposition, type Metric } from "../../src/metric.ts";
 import { meterMetrics } from "../../src/metrics/meter.ts";
 import { registerMetrics } from "../../src/metrics/prom-client.ts";
@@ -149,6 +150,21 @@ describe("a member's metrics", () => {
     // Alone in the election, it has measured the time in which it did not lead itself.
     expect(told).toContain('succession_failover_seconds_count{id="a"} 1');
     await member.leave();
+  });
+
+  test("go on where another member of the same process left off", async () => {
+    const world = new World();
+    const tally = new Tally();
+    const { member: first } = await world.join("a", { tally });
+    await world.advance(10_000);
+    await first.leave();
+    await world.advance(2_000);
+    const { member: second } = await world.join("a", { tally });
+    const told = lines(second);
+    expect(told).toContain('succession_role_changes_total{id="a",cause="elected"} 2');
+    expect(told).toContain('succession_role_changes_total{id="a",cause="resigned"} 1');
+    expect(exposition(second.metrics())).toMatch(/^succession_failover_seconds_sum\{.*\} 2$/m);
+    await second.leave();
   });
 
   test("show an endpoint that does not serve as down, and ask no one while nobody asks", async () => {

@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { systemClock } from "../../src/clock.ts";
 import { Term } from "../../src/concurrency/term.ts";
+import { Tally } from "../../src/member/tally.ts";
 import { ApiServer } from "../../src/supervisor/api-server.ts";
 import { ProgramRole } from "../../src/supervisor/role.ts";
 import type { StepDown } from "../../src/supervisor/step-down.ts";
@@ -38,6 +39,7 @@ class Stand {
       {
         ...{ clock: systemClock, ttlMs: 10_000, role: stand.role },
         report: () => ({ reason: "not in the line of succession" }),
+        metrics: () => new Tally().metrics({ election: "/merc", id: "a" }),
         stepDown: async () => {
           if (stand.trouble !== undefined) return stand.trouble;
           stand.role.end("handover");
@@ -157,6 +159,13 @@ describe("the API says", () => {
     });
   });
 
+  test("metrics as Prometheus reads them, not as JSON", async () => {
+    const { headers, text } = await (await onSocket("metrics")).ask("/metrics");
+    expect(headers["content-type"]).toMatch(/^text\/plain; version=0\.0\.4/);
+    expect(text).toMatch(/^succession_role_changes_total\{election="\/merc",id="a",cause="elected"\} 0$/m);
+    expect(text.endsWith("} 0\n")).toBe(true);
+  });
+
   test("what HTTP has for other questions", async () => {
     const stand = await onSocket("http");
     const answers = await Promise.all(
@@ -173,6 +182,9 @@ describe("the API says", () => {
         ["OPTIONS", "/health"],
         ["GET", "/live"],
         ["GET", "/status"],
+        ["GET", "/metrics"],
+        ["HEAD", "/metrics"],
+        ["POST", "/metrics"],
         ["BREW", "/role"],
       ].map(async ([method = "", path = ""]) => {
         // Node.js' client sends no method that it does not know.
@@ -197,6 +209,9 @@ describe("the API says", () => {
       ["OPTIONS", "/health", 503, reading],
       ["GET", "/live", 200],
       ["GET", "/status", 503],
+      ["GET", "/metrics", 200],
+      ["HEAD", "/metrics", 200],
+      ["POST", "/metrics", 405, reading],
       ["BREW", "/role", 400],
     ]);
   });

@@ -7,7 +7,7 @@ import { DevServer } from "../../src/devserver/dev-server.ts";
 import { WatchCreateRequestSchema } from "../../src/etcd/gen/etcd_pb.ts";
 import { isAlive, type ProcessEntry, processEntry } from "../../src/supervisor/process-table.ts";
 import { eventually } from "../support/eventually.ts";
-import type { Child } from "../support/processes.ts";
+import { Child } from "../support/processes.ts";
 import { descendants, type RunOptions, runEvent, runEvents, startRun } from "./programs.ts";
 import { containments } from "./stage.ts";
 
@@ -183,13 +183,18 @@ describe("a warm program", () => {
       const ill = join(folder, "ill-standby");
       const first = start(script, warm, { election });
       await first.waitFor("leader", 60_000);
-      const second = start(script, [...warm, ...quickChecks, "--health-cmd", `test ! -e ${ill}`], {
-        election,
-      });
+      const socket = join(folder, "ill-socket");
+      const checked = [...quickChecks, "--health-cmd", `test ! -e ${ill}`, "--api", socket];
+      const second = start(script, [...warm, ...checked], { election });
       await runEvent(second, "standby");
       writeFileSync(ill, "");
       await runEvent(second, "unwell");
       await eventually(() => expect(standing(election)).toBe(1), { timeoutMs: 60_000 });
+      const url = "http://x/health";
+      const asked = Child.start({ command: "curl", args: ["-s", "--unix-socket", socket, url] });
+      await asked.exit;
+      const reason = "out of the line until the program runs and is well";
+      expect(JSON.parse(asked.stdout)).toMatchObject({ ok: false, reason });
       rmSync(ill);
       await runEvent(second, "well");
       await eventually(() => expect(standing(election)).toBe(2), { timeoutMs: 60_000 });

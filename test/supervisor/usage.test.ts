@@ -1,4 +1,7 @@
 import { describe, expect, test } from "vitest";
+import { parseArguments } from "../../src/cli/arguments.ts";
+import { programSettingsOf } from "../../src/cli/program-settings.ts";
+import { runProgram } from "../../src/cli/run-program.ts";
 import { execute } from "../cli/succession.ts";
 
 const timeoutMs = 180_000;
@@ -83,4 +86,18 @@ describe.concurrent("what cannot be run is said in one line", () => {
     },
     timeoutMs,
   );
+});
+
+test.each<[string, readonly string[], RegExp]>([
+  [
+    "a signal that nobody can handle",
+    ["--lead-signal", "KILL"],
+    /--lead-signal must be a signal that .* handle/,
+  ],
+  ["a check that is always well", ["--health-cmd", " "], /--health-cmd must be a shell command, got " "/],
+  ["a hook that does nothing", ["--on-lead", ""], /--on-lead must be a shell command, got ""/],
+  ["an address that nobody can read", ["--address", ":80"], /--address must be HOST:PORT, got ":80"/],
+])("%s is refused", (_title, flags, says) => {
+  const args = parseArguments(["/merc", ...flags, "--", "true"], runProgram).split.own;
+  expect(() => programSettingsOf(args, {}, 10)).toThrow(says);
 });
