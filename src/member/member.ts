@@ -165,10 +165,14 @@ export class Member implements AsyncDisposable {
    * etcd has not confirmed it for longer than it may be true.
    */
   get leader(): Candidate | undefined {
-    if (this.#left !== undefined || !this.#line.synced) return undefined;
+    if (this.#left !== undefined) return undefined;
+    const { candidacy } = this.#rounds;
+    // While the own term is proven no other leads, however long ago the line could be compared with etcd.
+    const own = candidacy !== undefined && this.#termStands ? this.#line.find(candidacy) : undefined;
+    if (own !== undefined) return own;
+    if (!this.#line.synced) return undefined;
     const { leader, confirmedAt, trustMs } = this.#line;
     if (this.#etcd.clock.now() - confirmedAt > trustMs) return undefined;
-    const { candidacy } = this.#rounds;
     // A key of ours that was given up leads nobody, whether or not it still stands.
     const givenUp = candidacy?.endCause !== undefined && candidacy.token === leader?.token;
     return givenUp ? undefined : leader;
