@@ -165,6 +165,11 @@ export class Etcd implements AsyncDisposable {
     return this.#requests.pool.peers.map((peer) => peer.endpoint.name);
   }
 
+  /** @internal What endpoints said last that was no answer. */
+  get troubles(): readonly string[] {
+    return this.#requests.troubles;
+  }
+
   /**
    * Waits until some endpoint answers a linearizable read. Rejects with `ETCD_UNAVAILABLE`, naming each endpoint and
    * what was wrong with it, when `timeoutMs` has passed; at once with `AUTH_FAILED` for refused or missing credentials.

@@ -130,7 +130,7 @@ export class Member implements AsyncDisposable {
     const late = new AbortController();
     const cancel = etcd.clock.at(etcd.clock.now() + timeoutMs, () => {
       const message = `could not join ${settings.election} within ${timeoutMs} ms`;
-      late.abort(new SuccessionError("TIMEOUT", message));
+      late.abort(new SuccessionError("TIMEOUT", `${message}${member.#hindrance}`));
     });
     try {
       await unlessAborted(unlessAborted(member.#start(), late.signal), signal);
@@ -334,6 +334,16 @@ export class Member implements AsyncDisposable {
     // Until now it said that this member stands by.
     await this.#openingHealth?.catch(() => {});
     await this.#health?.close();
+  }
+
+  /** What keeps this member from joining, where something is known. */
+  get #hindrance(): string {
+    const unfit = this.#checkup?.trouble;
+    const known = [
+      ...this.#etcd.troubles,
+      ...(unfit === undefined ? [] : [`the service is unhealthy: ${unfit}`]),
+    ];
+    return known.length === 0 ? "" : ` (${known.join("; ")})`;
   }
 
   get #termStands(): boolean {
