@@ -139,8 +139,14 @@ export class Etcd implements AsyncDisposable {
 
   /** Throws `BAD_OPTION`, also for TLS files that cannot be read. */
   constructor(options: EtcdOptions) {
+    if (typeof options !== "object" || options === null) {
+      throw badOption("options", 'an object such as { endpoints: ["127.0.0.1:2379"] }', options);
+    }
     const { endpoints, tls, attemptTimeoutMs = 2_000, logger = silentLogger, clock = systemClock } = options;
     checkAttemptTimeoutMs(attemptTimeoutMs);
+    if (tls !== undefined && (typeof tls !== "object" || tls === null)) {
+      throw badOption("tls", "an object with ca, cert and key", tls);
+    }
     const user = userOf(options);
     const parsed = parseEndpoints(endpoints, tls !== undefined);
     // Files that cannot be read are told now, not at the first request.
