@@ -284,8 +284,8 @@ const ending = [
       [election, '    candidacy.end("resigned");\n', ""],
       [
         candidacy,
-        '  release(options: CallOptions = {}): Promise<void> {\n    this.end("resigned");\n',
-        "  release(options: CallOptions = {}): Promise<void> {\n",
+        '  async release(options: CallOptions = {}): Promise<void> {\n    this.end("resigned");\n',
+        "  async release(options: CallOptions = {}): Promise<void> {\n",
       ],
     ],
   },

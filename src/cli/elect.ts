@@ -6,6 +6,7 @@ import { type Command, type Context, etcdFlags, timeoutFlag } from "./command.ts
 import { ttlSecondsOf } from "./connection.ts";
 import { contact } from "./contact.ts";
 import { Teller } from "./election-events.ts";
+import { Hindrance } from "./hindrance.ts";
 import { Outages } from "./outages.ts";
 import { asUsage } from "./usage-error.ts";
 
@@ -47,7 +48,7 @@ export const elect: Command = {
 };
 
 async function standIn(context: Context): Promise<number> {
-  const { arguments: args, env, output, stop, logger } = context;
+  const { arguments: args, env, output, stop } = context;
   const [election, id] = args.take(["ELECTION", "ID"]);
   asUsage(() => checkElection(election));
   asUsage(() => checkValue("id", id, 1));
@@ -55,10 +56,15 @@ async function standIn(context: Context): Promise<number> {
   const teller = new Teller(output, args.has("json"), election, id);
   const etcd = await contact(context);
   const outages = new Outages(etcd, teller);
+  const hindrance = new Hindrance(context.logger, teller, () => outages.current);
+  const { logger } = hindrance;
   try {
     const member = await Member.join({ etcd, election, id, ttlSeconds, logger, signal: stop.signal });
     onAbort(stop.signal, () => void member.leave({ timeoutMs: leaveTimeoutMs }));
-    for await (const change of member.changes()) teller.changed(change);
+    for await (const change of member.changes()) {
+      if (change.phase === "waiting") hindrance.over();
+      teller.changed(change);
+    }
     await member.leave();
     if (outages.current)
       output.say(`etcd cannot be reached; the key ends with its lease, within ${ttlSeconds} s`);

@@ -58,7 +58,6 @@ export class Candidacy implements OwnCandidate {
   #started = false;
   #endCause: Cause | undefined;
   #successor: Compare | undefined;
-  #releasing: Promise<void> | undefined;
   #released = false;
   #givingUp = false;
   /** Called in the same turn in which the candidacy is elected or ends, before any signal aborts. */
@@ -352,14 +351,12 @@ export class Candidacy implements OwnCandidate {
   /**
    * Ends the candidacy and deletes the key, guarded by its create revision. Resolves when etcd has answered; a failed
    * call may be repeated. With `takeover` the work must have stopped, for the mark says so.
+   *
+   * Each call sends its own deletion and keeps its own limits: two guarded ones do no harm.
    */
-  release(options: CallOptions = {}): Promise<void> {
+  async release(options: CallOptions = {}): Promise<void> {
     this.end("resigned");
-    if (this.#released) return Promise.resolve();
-    this.#releasing ??= this.#delete(options).finally(() => {
-      this.#releasing = undefined;
-    });
-    return this.#releasing;
+    if (!this.#released) await this.#delete(options);
   }
 
   /**

@@ -198,7 +198,12 @@ export class Line implements Audited {
   seed(kvs: readonly KeyValue[], revision: bigint, sentAt: number): void {
     if (this.#users === 0) return;
     if (this.#synced) {
-      if (!this.#contradicts(kvs, revision)) return;
+      if (!this.#contradicts(kvs, revision)) {
+        if (kvs[0]?.createRevision !== this.leader?.token) return;
+        this.#confirmedAt = sentAt;
+        this.#confirmed();
+        return;
+      }
       const { election } = this;
       this.#etcd.logger.error(
         { election, revision },

@@ -139,8 +139,14 @@ export class Etcd implements AsyncDisposable {
 
   /** Throws `BAD_OPTION`, also for TLS files that cannot be read. */
   constructor(options: EtcdOptions) {
+    if (typeof options !== "object" || options === null) {
+      throw badOption("options", 'an object such as { endpoints: ["127.0.0.1:2379"] }', options);
+    }
     const { endpoints, tls, attemptTimeoutMs = 2_000, logger = silentLogger, clock = systemClock } = options;
     checkAttemptTimeoutMs(attemptTimeoutMs);
+    if (tls !== undefined && (typeof tls !== "object" || tls === null)) {
+      throw badOption("tls", "an object with ca, cert and key", tls);
+    }
     const user = userOf(options);
     const parsed = parseEndpoints(endpoints, tls !== undefined);
     // Files that cannot be read are told now, not at the first request.
@@ -163,6 +169,11 @@ export class Etcd implements AsyncDisposable {
   /** The endpoints by name, as logs show them. */
   get endpoints(): readonly string[] {
     return this.#requests.pool.peers.map((peer) => peer.endpoint.name);
+  }
+
+  /** @internal What endpoints said last that was no answer. */
+  get troubles(): readonly string[] {
+    return this.#requests.troubles;
   }
 
   /**

@@ -124,6 +124,8 @@ export class Requests {
     const abandoned = (): void => {
       mayHaveApplied = true;
     };
+    // What others of this client heard meanwhile must not hide why this request was not answered.
+    const heard = new Map<Peer, RpcStatus>();
     const timeIsUp = new Error("the time for the request is over");
     const over = new LinkedSignal(options.signal, this.#closed.signal);
     const until = this.clock.now() + timeoutMs;
@@ -147,6 +149,7 @@ export class Requests {
         const { status } = outcome;
         const { remedy } = classify(status);
         mayHaveApplied ||= outcome.mayHaveApplied;
+        heard.set(peer, status);
         this.logger.debug(
           { endpoint: peer.endpoint.name, request: question.name, status },
           "etcd attempt failed",
@@ -169,7 +172,7 @@ export class Requests {
         if (round > 0) await sleep(this.clock, backoffMs(this.clock, round), over.signal);
       }
     } catch (error) {
-      if (error === timeIsUp) throw this.unavailable(question.name, timeoutMs, mayHaveApplied);
+      if (error === timeIsUp) throw this.unavailable(question.name, timeoutMs, mayHaveApplied, heard);
       throw error;
     } finally {
       cancelTimer();
@@ -233,11 +236,24 @@ export class Requests {
     };
   }
 
-  /** The error of a request that found no usable answer in time: it names each endpoint and what it said last. */
-  unavailable(what: string, timeoutMs: number, mayHaveApplied: boolean): EtcdError {
-    const each = this.pool.peers.map(
-      (peer) => `${peer.endpoint.name}: ${peer.lastFailure?.message ?? "no answer yet"}`,
+  /** What endpoints said last that was no answer. */
+  get troubles(): readonly string[] {
+    return this.pool.peers.flatMap(({ endpoint, lastFailure }) =>
+      lastFailure === undefined ? [] : [`${endpoint.name}: ${lastFailure.message}`],
     );
+  }
+
+  /** The error of a request that found no usable answer in time: it names each endpoint and what it said last. */
+  unavailable(
+    what: string,
+    timeoutMs: number,
+    mayHaveApplied: boolean,
+    heard: ReadonlyMap<Peer, RpcStatus> = new Map(),
+  ): EtcdError {
+    const each = this.pool.peers.map((peer) => {
+      const { message = "no answer yet" } = heard.get(peer) ?? peer.lastFailure ?? {};
+      return `${peer.endpoint.name}: ${message}`;
+    });
     return new EtcdError(
       "ETCD_UNAVAILABLE",
       `${what}: no usable answer from etcd within ${Math.round(timeoutMs)} ms (${each.join("; ")})`,

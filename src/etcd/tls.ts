@@ -85,6 +85,10 @@ function isPath(value: string): boolean {
 
 function pem<F extends Field>(field: F, value: string | undefined): { [K in F]?: string } {
   if (value === undefined) return {};
+  // A buffer of the file's bytes serves as well: whoever used Node's own TLS has one at hand.
+  if (typeof value !== "string" && !Buffer.isBuffer(value)) {
+    throw badOption(`tls.${field}`, "a path or PEM text", value);
+  }
   const text = (it: string): { [K in F]?: string } => ({ [field]: it }) as { [K in F]?: string };
   if (value.includes("-----BEGIN")) return text(value);
   if (!isPath(value)) throw badOption(`tls.${field}`, "a path or PEM text", shown(value));

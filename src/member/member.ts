@@ -130,7 +130,7 @@ export class Member implements AsyncDisposable {
     const late = new AbortController();
     const cancel = etcd.clock.at(etcd.clock.now() + timeoutMs, () => {
       const message = `could not join ${settings.election} within ${timeoutMs} ms`;
-      late.abort(new SuccessionError("TIMEOUT", message));
+      late.abort(new SuccessionError("TIMEOUT", `${message}${member.#hindrance}`));
     });
     try {
       await unlessAborted(unlessAborted(member.#start(), late.signal), signal);
@@ -165,10 +165,14 @@ export class Member implements AsyncDisposable {
    * etcd has not confirmed it for longer than it may be true.
    */
   get leader(): Candidate | undefined {
-    if (this.#left !== undefined || !this.#line.synced) return undefined;
+    if (this.#left !== undefined) return undefined;
+    const { candidacy } = this.#rounds;
+    // While the own term is proven no other leads, however long ago the line could be compared with etcd.
+    const own = candidacy !== undefined && this.#termStands ? this.#line.find(candidacy) : undefined;
+    if (own !== undefined) return own;
+    if (!this.#line.synced) return undefined;
     const { leader, confirmedAt, trustMs } = this.#line;
     if (this.#etcd.clock.now() - confirmedAt > trustMs) return undefined;
-    const { candidacy } = this.#rounds;
     // A key of ours that was given up leads nobody, whether or not it still stands.
     const givenUp = candidacy?.endCause !== undefined && candidacy.token === leader?.token;
     return givenUp ? undefined : leader;
@@ -330,6 +334,16 @@ export class Member implements AsyncDisposable {
     // Until now it said that this member stands by.
     await this.#openingHealth?.catch(() => {});
     await this.#health?.close();
+  }
+
+  /** What keeps this member from joining, where something is known. */
+  get #hindrance(): string {
+    const unfit = this.#checkup?.trouble;
+    const known = [
+      ...this.#etcd.troubles,
+      ...(unfit === undefined ? [] : [`the service is unhealthy: ${unfit}`]),
+    ];
+    return known.length === 0 ? "" : ` (${known.join("; ")})`;
   }
 
   get #termStands(): boolean {

@@ -53,6 +53,9 @@ const passedMs = 1_000;
 /** How long `onLost: "exit"` waits for etcd to take the key and lease back. */
 const exitPatienceMs = 1_000;
 
+/** What the log says when a round began without a key: whoever shows it to people knows it by that. */
+export const cannotJoin = "cannot join the election yet";
+
 /** What may become of the work of a term. */
 export type WorkFailure = Extract<Cause, "finished" | "failed" | "unhealthy" | "hung">;
 
@@ -142,7 +145,7 @@ export class Rounds {
         if (left.aborted) return;
         const error = namingTheRight(refusal, settings.election);
         if (!this.#hasJoined && error instanceof SuccessionError && hopeless.has(error.code)) throw error;
-        logger.warn({ error }, "cannot join the election yet");
+        logger.warn({ error }, cannotJoin);
       }
       if (left.aborted) return;
       if (cause !== undefined && this.#mustExit(cause)) await this.#exit(cause);

@@ -449,4 +449,29 @@ describe("requests carried out late", () => {
     expect(a.network.openStreams("Watch")).toBe(0);
     expect(memory.pending).toBe(0);
   });
+
+  test("limits of a resignation and of a campaign hold while a key is being given up in the background", async () => {
+    const memory = new MemoryEtcd();
+    const a = await node(memory);
+    await a.election.campaign("a");
+    a.network.silent = (method) => method === "Txn";
+    const failed = expect(a.election.resign({ timeoutMs: 1_000 })).rejects.toMatchObject({
+      code: "ETCD_UNAVAILABLE",
+    });
+    await memory.clock.advance(1_000);
+    await failed;
+    const stop = new AbortController();
+    const settled: string[] = [];
+    a.election.resign({ timeoutMs: 500 }).catch(() => settled.push("resign"));
+    a.election.campaign("b", { signal: stop.signal }).catch(() => settled.push("campaign"));
+    await memory.clock.advance(500);
+    expect(settled).toEqual(["resign"]);
+    stop.abort(new Error("enough"));
+    await memory.clock.advance(0);
+    expect(settled).toEqual(["resign", "campaign"]);
+    a.network.heal();
+    await memory.clock.advance(10_000);
+    expect([keysOf(memory), a.session.signal.aborted]).toEqual([[], false]);
+    await a.session.close();
+  });
 });

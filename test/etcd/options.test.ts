@@ -17,12 +17,18 @@ test.each<[Partial<EtcdOptions>, string]>([
   [{ tls: { cert: "/no/such/file" } }, 'tls.cert and tls.key must be given together, got "tls.cert alone"'],
   [{ tls: { ca: "-----BEGIN nonsense" } }, "tls.ca must be a certificate in PEM"],
   [{ tls: { ca: "bm90IGEg\nZmlsZQ==" } }, 'tls.ca must be a path or PEM text, got "text"'],
+  [{ tls: { ca: 5 as never } }, "tls.ca must be a path or PEM text, got 5"],
+  [{ tls: null as never }, "tls must be an object with ca, cert and key, got null"],
   [{ user: "root", password: 5 as never }, 'password must be text, got "a number"'],
   [{ user: "root", password: "s3cret\ud800" }, 'password must be well-formed text, got "other text"'],
 ])("%j is refused with the field and the value", (options, message) => {
   expect(() => new Etcd({ endpoints, ...options })).toThrow(
     expect.objectContaining({ code: "BAD_OPTION", message: expect.stringContaining(message) }),
   );
+});
+
+test("no options at all are refused", () => {
+  expect(() => new Etcd(undefined as never)).toThrow(/^options must be an object .*, got undefined$/);
 });
 
 test.each(["timeoutMs", "attemptTimeoutMs"])("a %s that is no number is refused", async (name) => {

@@ -136,6 +136,23 @@ test("a waiter whose key is deleted together with its predecessor's is never tol
   await Promise.all([leader.leave(), waiter.leave()]);
 });
 
+test("a leader names itself as the leader, however long etcd has not confirmed the line", async () => {
+  const world = new World();
+  const { member, network } = await world.join("a");
+  const changes = collect(member);
+  network.silent = true;
+  await world.advance(25_000);
+  expect(member.leader).toBeUndefined();
+  network.heal();
+  await world.advance(30_000);
+  const leading = changes.filter(({ phase }) => phase === "promoting" || phase === "leading");
+  expect(leading.length).toBeGreaterThanOrEqual(3);
+  for (const { leader, term } of leading) {
+    expect(leader?.id).toBe("a");
+    expect(leader?.token).toBe(term?.token ?? leader?.token);
+  }
+});
+
 test("twenty losses in a row are survived, in twenty terms with growing tokens", async () => {
   const world = new World();
   const tokens: bigint[] = [];

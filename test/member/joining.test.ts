@@ -153,6 +153,17 @@ describe("joining", () => {
     expect([world.pending, network.openStreams(), world.leases.length]).toEqual([0, 0, 0]);
   });
 
+  test("rejects with TIMEOUT naming what was in the way", async () => {
+    const world = new World();
+    const network = world.network();
+    network.refuse = true;
+    const health = { check: () => Promise.reject(new Error("no disk")), unhealthyAfter: 1 };
+    const seen = watched(Member.join(world.options(network, "a", { timeoutMs: 3_000, health })));
+    await world.advance(3_500);
+    const reason = /connect ECONNREFUSED [^;]*; the service is unhealthy: no disk\)$/;
+    expect(seen).toMatchObject({ reason: { code: "TIMEOUT", message: expect.stringMatching(reason) } });
+  });
+
   test("with a signal that has aborted sends nothing", async () => {
     const world = new World();
     const network = world.network();
