@@ -97,8 +97,8 @@ export class Recorder {
     if (this.#own === undefined) return;
     const { token } = this.#own;
     const endedAt = this.#of.etcd.clock.date().toISOString();
-    if (cause !== "key-gone") return this.#tell(token, { endedAt, cause });
-    this.#endKnown = this.#whyKeyGone().then((why) => this.#tell(token, { endedAt, cause: why }));
+    if (cause !== "key-gone") this.#tell(token, { endedAt, cause });
+    else this.#endKnown = this.#whyKeyGone().then((why) => this.#tell(token, { endedAt, cause: why }));
   }
 
   /** Resolves when the lease of the newest own term is not needed any more to tell how that ended. Never rejects. */
