@@ -2,6 +2,7 @@ import { badOption, SuccessionError } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { handover } from "../steering/handover.ts";
 import { pause, resume } from "../steering/pause.ts";
+import { RefusedError } from "../steering/refusal.ts";
 import type { Denial } from "./access.ts";
 
 /** What a command has to work with. */
@@ -74,7 +75,8 @@ export function denialOf(error: unknown): Denial {
     return { status: 500, code: "FAILED", message: "the dashboard failed; its log says more" };
   }
   const { code, message } = error;
-  return { status: statuses[code] ?? 502, code, message };
+  const refusal = error instanceof RefusedError ? error.refusal : undefined;
+  return { status: statuses[code] ?? 502, code, message, ...(refusal === undefined ? {} : { refusal }) };
 }
 
 const statuses: Readonly<Record<string, number>> = {
