@@ -25,7 +25,8 @@ const commands: Readonly<
   async handover(election, body, { etcd, metaPrefix, signal }) {
     const to = textIn(body, "to");
     const { token: meant } = body;
-    if (meant !== undefined && !Number.isSafeInteger(meant)) throw badOption("token", "a token", meant);
+    if (meant !== undefined && !Number.isSafeInteger(meant))
+      throw badOption("token", "a whole number, such as 12", meant);
     const by = textIn(body, "by") ?? nameless;
     const done = await handover(etcd, election, {
       ...{ metaPrefix, signal, by },
@@ -33,7 +34,14 @@ const commands: Readonly<
       ...(meant === undefined ? {} : { token: BigInt(meant as number) }),
     });
     const { from, to: successor, passed, accepted, durationMs } = done;
-    return { from: from.id, leader: successor.id, token: successor.token, passed, accepted, durationMs };
+    return {
+      from: from.id,
+      leader: successor.id,
+      token: successor.token,
+      passed,
+      accepted,
+      durationMs: Math.round(durationMs),
+    };
   },
 
   async pause(election, body, { etcd, metaPrefix, signal }) {

@@ -156,6 +156,12 @@ describe("a command", () => {
     const done = await stage.command("handover", { election, token: first, by: "ann" });
     expect([done.status, done.json()]).toMatchObject([200, { from: "a", leader: "b", accepted: true }]);
     expect([a.role, b.role]).toEqual(["standby", "leader"]);
+    expect(Number.isInteger((done.json() as { durationMs: number }).durationMs)).toBe(true);
+    const wrong = await stage.command("handover", { election, token: "x" });
+    expect([wrong.status, wrong.text]).toEqual([
+      400,
+      expect.stringContaining("token must be a whole number"),
+    ]);
     const unknown = await stage.command("handover", { election, to: "nobody" });
     expect([unknown.status, unknown.text]).toEqual([409, expect.stringContaining("nobody")]);
     const reasonless = await stage.command("pause", { election });
