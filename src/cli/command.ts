@@ -46,6 +46,8 @@ export interface Command {
   readonly choices?: readonly string[];
   /** A command line, without `succession`, and what it does. */
   readonly examples: readonly (readonly [line: string, does: string])[];
+  /** It ends by itself: told to stop before, it has not done what it was asked for. */
+  readonly ends?: true;
   /** Resolves to the exit code. */
   run(context: Context): Promise<number>;
 }

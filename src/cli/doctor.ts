@@ -37,6 +37,7 @@ export const doctor: Command = {
     ["doctor /merc --ttl 5 --user merc --password-file pw", "with the TTL and as the user of the members"],
     ["doctor --json | jq 'select(.level == \"problem\")'", "for scripts"],
   ],
+  ends: true,
   run: runDoctor,
 };
 

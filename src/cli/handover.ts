@@ -33,6 +33,7 @@ export const handover: Command = {
     ["handover /merc --to b:10.0.1.1:8080", "to that member"],
     ["switchover /merc --to b:10.0.1.1:8080 --json", "the same, for scripts"],
   ],
+  ends: true,
   run: runHandover,
 };
 

@@ -28,6 +28,7 @@ export const history: Command = {
     ["history /merc", "the last 20 terms"],
     ["history /merc --limit 200 --json | jq -r .cause", "why all terms ended, for scripts"],
   ],
+  ends: true,
   run: showHistory,
 };
 

@@ -26,6 +26,11 @@ export const lineHead: readonly string[] = [
   ],
 ];
 
+/** What a narrow screen does without, the first one first: who stands where, whether well and alive, stays. */
+export const lineDispensable: readonly string[] = [
+  ...["LEASE", "VERSION", "SINCE", "ADDRESS", "TOKEN", "PRIORITY", "ZONE"],
+];
+
 /** An id may be as long as a page. */
 const widestText = 80;
 

@@ -28,6 +28,7 @@ export const pause: Command = {
     ['pause /merc --for 2h --reason "database upgrade"', "for two hours at most"],
     ['pause /merc --reason "database upgrade"', "until succession resume /merc"],
   ],
+  ends: true,
   run: runPause,
 };
 
@@ -37,6 +38,7 @@ export const resume: Command = {
   about: ["Ends a pause, whoever asked for it. Where there is none that is said, and is no error."],
   flags: { ...timeoutFlag, ...etcdFlags },
   examples: [["resume /merc", "changes of leader may be chosen again"]],
+  ends: true,
   run: runResume,
 };
 

@@ -91,7 +91,11 @@ export async function run(argv: readonly string[], env: NodeJS.ProcessEnv): Prom
   Object.assign(process.env, { GRPC_VERBOSITY: grpcVerbosity });
   const output = new Output(env);
   const stop = Stop.install(env);
-  output.onBroken = () => stop.request();
+  output.onBroken = () => {
+    // Who has read enough has what he wanted.
+    stop.code = 0;
+    stop.request();
+  };
   process.on("exit", () => output.leaveTerminal());
   const invocation = new Invocation(env, output, stop);
   process.on("uncaughtException", (error) => {
@@ -122,15 +126,21 @@ export class Invocation {
     try {
       return await this.#dispatch(argv);
     } catch (error) {
-      return error instanceof Stopped ? 0 : this.fail(error);
+      return error instanceof Stopped ? this.#stopped() : this.fail(error);
     }
   }
 
   /** Says what is wrong, in one line, and gives the exit code for it. */
   fail(error: unknown): number {
-    if (this.#stop.requested && !(error instanceof UsageError)) return 0;
+    if (this.#stop.requested && !(error instanceof UsageError)) return this.#stopped();
     this.#output.say(`${this.#title}: ${printable(oneLine(error))}`);
     return error instanceof UsageError ? 2 : 1;
+  }
+
+  #stopped(): number {
+    const { code } = this.#stop;
+    if (code !== 0) this.#output.say(`${this.#title}: told to stop before it was done`);
+    return code;
   }
 
   async #dispatch(argv: readonly string[]): Promise<number> {
@@ -160,6 +170,7 @@ export class Invocation {
     const args: Arguments = parseArguments(rest, command);
     const { level, format } = logSettingsOf(args, env);
     const logger = loggerFor(output, level, format);
+    if (command.ends === true) this.#stop.code = 1;
     try {
       return await command.run({ arguments: args, env, output, stop: this.#stop, logger });
     } catch (error) {

@@ -27,6 +27,7 @@ export const status: Command = {
     ["status --json | jq -r .leader.id", "the leader of each election, for scripts"],
     ["status /merc --endpoints https://10.0.0.1:2379 --cacert ca.pem", "in a cluster with TLS"],
   ],
+  ends: true,
   run: showStatus,
 };
 

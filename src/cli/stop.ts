@@ -26,6 +26,8 @@ export class Stop {
   /** How long the command may take to end, in milliseconds. */
   patienceMs: number = defaultPatienceMs;
   #handedOver = false;
+  /** The exit code of a command that was told to stop. */
+  code = 0;
   /** What must happen before the process is ended at once. */
   onForced: () => void = () => {};
 
@@ -49,7 +51,7 @@ export class Stop {
   request(): void {
     if (this.requested) return;
     this.#requestedAt = performance.now();
-    if (!this.#handedOver) setTimeout(() => this.#force(0), this.patienceMs).unref();
+    if (!this.#handedOver) setTimeout(() => this.#force(this.code), this.patienceMs).unref();
     this.#controller.abort(new Stopped());
   }
 

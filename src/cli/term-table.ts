@@ -13,6 +13,9 @@ export const termHead: readonly string[] = [
   "GAP",
 ];
 
+/** What a narrow screen does without, the first one first. */
+export const termDispensable: readonly string[] = ["END", "ZONE", "LASTED", "GAP", "START"];
+
 /** A term as a row for people, below `termHead`; `leading` is the token of the present one. */
 export function termRow(term: TermRecord, leading: bigint | undefined): readonly string[] {
   const { token, leader, zone, startedAt, endedAt, cause, gapMs } = term;

@@ -66,7 +66,11 @@ export class WatchScreen {
     }));
     const time = this.#etcd.clock.date().toLocaleTimeString("sv-SE");
     const head = style.dim(`succession watch, ${time}; Ctrl-C ends`);
-    this.#output.screen([head, "", ...watchLines(all, { rows: looks.rows - 2, style })]);
+    this.#output.screen([
+      head,
+      "",
+      ...watchLines(all, { rows: looks.rows - 2, columns: looks.columns, style }),
+    ]);
   }
 
   /** Never rejects. */

@@ -1,11 +1,19 @@
 import type { OverviewItem } from "../overview/follow.ts";
 import type { LeaseTime } from "../overview/lease-times.ts";
-import { type LeaseTimes, leaderText, lineHead, lineRows, notesOf, shown } from "./line-table.ts";
+import {
+  type LeaseTimes,
+  leaderText,
+  lineDispensable,
+  lineHead,
+  lineRows,
+  notesOf,
+  shown,
+} from "./line-table.ts";
 import { oneLine } from "./one-line.ts";
 import { printable } from "./output.ts";
 import type { Style } from "./style.ts";
 import { tableLines } from "./table.ts";
-import { termHead, termRow } from "./term-table.ts";
+import { termDispensable, termHead, termRow } from "./term-table.ts";
 
 /** An election as the screen knows it. */
 export interface Watched {
@@ -21,17 +29,20 @@ export interface Watched {
 
 export interface ViewSize {
   readonly rows: number;
+  readonly columns: number;
   readonly style: Style;
 }
 
 /** Of the terms at most so many, where there is room. */
 const mostTerms = 5;
 
-/** Elections as lines that fit on a screen of so many rows. Pure. */
-export function watchLines(all: readonly Watched[], { rows, style }: ViewSize): readonly string[] {
-  const wanted = all.map((each) => electionLines(each, Number.POSITIVE_INFINITY, style).length);
+/** Elections as lines that fit on a screen of such a size. Pure. */
+export function watchLines(all: readonly Watched[], { rows, columns, style }: ViewSize): readonly string[] {
+  const linesOf = (each: Watched, room: number): readonly string[] =>
+    electionLines(each, { rows: room, columns, style });
+  const wanted = all.map((each) => linesOf(each, Number.POSITIVE_INFINITY).length);
   const shares = sharesOf(rows, wanted);
-  return all.flatMap((each, at) => electionLines(each, shares[at] ?? 0, style)).slice(0, rows);
+  return all.flatMap((each, at) => linesOf(each, shares[at] ?? 0)).slice(0, rows);
 }
 
 /** Divides rows among those who want so many: who wants fewer than an equal share leaves the rest to the others. Pure. */
@@ -47,7 +58,7 @@ export function sharesOf(rows: number, wanted: readonly number[]): readonly numb
   return shares;
 }
 
-function electionLines(watched: Watched, rows: number, style: Style): readonly string[] {
+function electionLines(watched: Watched, { rows, columns, style }: ViewSize): readonly string[] {
   const { election, item } = watched;
   const { bold, dim, bad } = style;
   const trouble = item?.at === "stale" ? [bad(`  ${troubleText(item, watched.staleMs)}`)] : [];
@@ -65,28 +76,34 @@ function electionLines(watched: Watched, rows: number, style: Style): readonly s
   ];
   // A blank line ends each election.
   const room = Math.max(0, rows - top.length - 1);
-  const terms = tableLines([
-    termHead,
-    ...overview.terms.slice(0, mostTerms).map((term) => termRow(term, overview.leader?.token)),
-  ]);
+  const termRows = overview.terms.slice(0, mostTerms).map((term) => termRow(term, overview.leader?.token));
+  // Indented, and the last column of a screen stays free.
+  const width = columns - 3;
+  const terms = tableLines([termHead, ...termRows], {
+    ...{ columns: width, dispensable: termDispensable, elastic: "LEADER" },
+  });
   const wanted = overview.line.length + overview.witnesses.length + 1;
   // The line goes first; what it leaves is for terms, with a blank line before them.
   const termRoom = overview.terms.length === 0 ? 0 : Math.min(terms.length + 1, Math.max(0, room - wanted));
   const rowsOfLine = lineRows(overview, times);
   return [
     ...top,
-    ...lineLines(rowsOfLine, room - termRoom, style),
+    ...lineLines(rowsOfLine, { rows: room - termRoom, columns: width, style }),
     ...(termRoom < 3 ? [] : ["", ...terms.slice(0, termRoom - 1).map(indentedWithHead(dim))]),
     "",
   ];
 }
 
-function lineLines(rows: readonly (readonly string[])[], room: number, { dim }: Style): readonly string[] {
+function lineLines(
+  rows: readonly (readonly string[])[],
+  { rows: room, columns, style: { dim } }: ViewSize,
+): readonly string[] {
   if (rows.length === 0 || room < 2) return [];
   const fits = rows.length + 1 <= room;
   // Only what is shown counts for the widths: the first ones are of interest.
   const kept = fits ? rows : rows.slice(0, Math.max(1, room - 2));
-  const lines = tableLines([lineHead, ...kept]).map(indentedWithHead(dim));
+  const fit = { columns, dispensable: lineDispensable, elastic: "ID" };
+  const lines = tableLines([lineHead, ...kept], fit).map(indentedWithHead(dim));
   return fits ? lines : [...lines, dim(`  and ${rows.length - kept.length} more`)].slice(0, room);
 }
 

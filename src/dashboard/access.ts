@@ -7,6 +7,8 @@ export interface Denial {
   readonly status: number;
   readonly code: string;
   readonly message: string;
+  /** With `REFUSED`: which of the reasons. */
+  readonly refusal?: string;
 }
 
 /**

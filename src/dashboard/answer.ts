@@ -45,11 +45,11 @@ export function answerJson(
 
 export function deny(
   response: ServerResponse,
-  { status, code, message }: Denial,
+  { status, code, message, refusal }: Denial,
   headers: Readonly<Record<string, string>> = {},
 ): void {
-  const refusal: Refusal = { error: { code, message } };
-  answerJson(response, status, refusal, headers);
+  const body: Refusal = { error: { code, message, ...(refusal === undefined ? {} : { refusal }) } };
+  answerJson(response, status, body, headers);
 }
 
 export function json(value: object): string {

@@ -2,6 +2,7 @@ import { badOption, SuccessionError } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import { handover } from "../steering/handover.ts";
 import { pause, resume } from "../steering/pause.ts";
+import { RefusedError } from "../steering/refusal.ts";
 import type { Denial } from "./access.ts";
 
 /** What a command has to work with. */
@@ -24,7 +25,8 @@ const commands: Readonly<
   async handover(election, body, { etcd, metaPrefix, signal }) {
     const to = textIn(body, "to");
     const { token: meant } = body;
-    if (meant !== undefined && !Number.isSafeInteger(meant)) throw badOption("token", "a token", meant);
+    if (meant !== undefined && !Number.isSafeInteger(meant))
+      throw badOption("token", "a whole number, such as 12", meant);
     const by = textIn(body, "by") ?? nameless;
     const done = await handover(etcd, election, {
       ...{ metaPrefix, signal, by },
@@ -32,7 +34,14 @@ const commands: Readonly<
       ...(meant === undefined ? {} : { token: BigInt(meant as number) }),
     });
     const { from, to: successor, passed, accepted, durationMs } = done;
-    return { from: from.id, leader: successor.id, token: successor.token, passed, accepted, durationMs };
+    return {
+      from: from.id,
+      leader: successor.id,
+      token: successor.token,
+      passed,
+      accepted,
+      durationMs: Math.round(durationMs),
+    };
   },
 
   async pause(election, body, { etcd, metaPrefix, signal }) {
@@ -74,7 +83,8 @@ export function denialOf(error: unknown): Denial {
     return { status: 500, code: "FAILED", message: "the dashboard failed; its log says more" };
   }
   const { code, message } = error;
-  return { status: statuses[code] ?? 502, code, message };
+  const refusal = error instanceof RefusedError ? error.refusal : undefined;
+  return { status: statuses[code] ?? 502, code, message, ...(refusal === undefined ? {} : { refusal }) };
 }
 
 const statuses: Readonly<Record<string, number>> = {

@@ -131,5 +131,10 @@ export interface BeatMessage {
 
 /** The body of an answer that is not a success. */
 export interface Refusal {
-  readonly error: { readonly code: string; readonly message: string };
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    /** With `REFUSED`: which of the reasons of `refusalCodes`, where it is told. */
+    readonly refusal?: string;
+  };
 }

@@ -18,6 +18,7 @@ import {
 } from "@grpc/grpc-js";
 import type { Clock } from "../clock.ts";
 import { SuccessionError } from "../errors.ts";
+import { connectionReason } from "./connection-reason.ts";
 import type { Endpoint } from "./endpoint.ts";
 import { grpc } from "./failure.ts";
 import { type Secure, Sockets } from "./sockets.ts";
@@ -181,17 +182,6 @@ function headers(metadata: Metadata): GrpcMetadata {
 /** The status of an error of grpc-js, with the reason for a lost connection on its own. */
 function statusOf(error: Error & { code?: unknown; details?: unknown }, secure: boolean): RpcStatus {
   const details = typeof error.details === "string" && error.details !== "" ? error.details : error.message;
-  const reason = /Last error: (?:Error: )?(.*?)\.?(?: \(\d{4}-\d\d-\d\dT| Resolution note|$)/.exec(
-    details,
-  )?.[1];
   const code = typeof error.code === "number" ? error.code : unavailable;
-  return { code, message: reason === undefined ? details : `${reason}${hint(reason, secure)}` };
-}
-
-/** The commonest mistakes, which the reasons of Node.js do not name. */
-function hint(reason: string, secure: boolean): string {
-  // What grpc-js says where the server closed the connection before HTTP/2 had begun.
-  if (!secure && reason === "Failed to connect") return ": the server hung up; does it want TLS?";
-  const noTls = /before secure TLS connection|wrong version number|packet length too long/;
-  return secure && noTls.test(reason) ? ": does the server speak TLS?" : "";
+  return { code, message: connectionReason(details, secure) ?? details };
 }

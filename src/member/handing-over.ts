@@ -4,6 +4,7 @@ import type { Cause } from "../errors.ts";
 import type { CallOptions, Etcd } from "../etcd/etcd.ts";
 import { accept, answer, type Change, mostPassed, passOver } from "../steering/clearance.ts";
 import { handoverPlan } from "../steering/plan.ts";
+import { type Refusal, refused } from "../steering/refusal.ts";
 import type { HandoverRequest } from "../steering/request.ts";
 import { survey } from "../steering/survey.ts";
 
@@ -23,7 +24,7 @@ export interface HandingOver {
 
 export type HandedOver =
   | { readonly at: "done"; readonly target: Candidate; readonly passed: readonly string[] }
-  | { readonly at: "refused"; readonly reason: string };
+  | Refusal;
 
 /** How often it looks anew when something has changed between a look and a step. */
 const mostLooks = 8;
@@ -40,9 +41,9 @@ export async function handOver(of: HandingOver): Promise<HandedOver> {
   const limits: CallOptions = { timeoutMs: stepMs, ...candidacy.session.attemptLimits };
   const around = { etcd, election, metaPrefix, limits };
   const passed: string[] = [];
-  const refuse = async (reason: string): Promise<HandedOver> => {
-    if (request !== undefined) await answer(around, request, { at: "refused", reason });
-    return { at: "refused", reason };
+  const refuse = async (refusal: Refusal): Promise<HandedOver> => {
+    if (request !== undefined) await answer(around, request, refusal);
+    return refusal;
   };
   for (let look = 0; look < mostLooks; ) {
     const seen = await survey(etcd, election, metaPrefix, limits);
@@ -50,7 +51,7 @@ export async function handOver(of: HandingOver): Promise<HandedOver> {
       return { at: "refused", reason: "the request was withdrawn" };
     }
     const plan = handoverPlan(seen, candidacy.token, to);
-    if (plan.at === "refused") return await refuse(plan.reason);
+    if (plan.at === "refused") return await refuse(plan);
     const { leader, target, between } = plan;
     const change: Change = { ...around, leader, target, request };
     // From the back, so that those who come first keep their places if it goes no further.
@@ -65,5 +66,5 @@ export async function handOver(of: HandingOver): Promise<HandedOver> {
       return { at: "done", target, passed };
     } else look++;
   }
-  return await refuse("the line of succession changes too fast");
+  return await refuse(refused("line-changes", "the line of succession changes too fast"));
 }

@@ -91,6 +91,7 @@ export class Member implements AsyncDisposable {
       fit: (signal) => this.#fit(signal),
       healthy: () => (this.#checkup === undefined ? undefined : this.#checkup.trouble === undefined),
       on: (event) => this.#on(event),
+      endKnown: () => this.#recorder.endKnown,
       onRenewed: (roundTripMs) => this.#measurements.renewed(roundTripMs),
     });
     this.#steering = new Steering({

@@ -50,6 +50,7 @@ export class Recorder {
   readonly #stopped = new AbortController();
   /** The newest own term. */
   #own: { readonly token: bigint; fields: RecordFields; stored: StoredRecord | undefined } | undefined;
+  #endKnown: Promise<void> = Promise.resolve();
   /** One write after another. */
   #tail: Promise<void> = Promise.resolve();
   #try: { readonly over: LinkedSignal; readonly since: number } | undefined;
@@ -94,7 +95,15 @@ export class Recorder {
   /** The newest own term has ended. */
   ended(cause: Cause): void {
     if (this.#own === undefined) return;
-    this.#tell(this.#own.token, { endedAt: this.#of.etcd.clock.date().toISOString(), cause });
+    const { token } = this.#own;
+    const endedAt = this.#of.etcd.clock.date().toISOString();
+    if (cause !== "key-gone") this.#tell(token, { endedAt, cause });
+    else this.#endKnown = this.#whyKeyGone().then((why) => this.#tell(token, { endedAt, cause: why }));
+  }
+
+  /** Resolves when the lease of the newest own term is not needed any more to tell how that ended. Never rejects. */
+  get endKnown(): Promise<void> {
+    return this.#endKnown;
   }
 
   /** Looks after no more. Resolves when what is under way has been written, within a second. Never rejects. */
@@ -107,7 +116,8 @@ export class Recorder {
       this.#try.over.abort(closedError("the member"));
     }
     const cancel = clock.at(clock.now() + settleMs, () => this.stop());
-    await unlessAborted(this.#tail, this.#stopped.signal).catch(() => {});
+    const told = this.#endKnown.then(() => this.#tail);
+    await unlessAborted(told, this.#stopped.signal).catch(() => {});
     cancel();
   }
 
@@ -116,6 +126,16 @@ export class Recorder {
     this.#cancelLook();
     this.#leaving.abort();
     this.#stopped.abort(closedError("the member"));
+  }
+
+  /** A lease that somebody ends takes its keys along, and the line tells of the key alone. */
+  async #whyKeyGone(): Promise<Cause> {
+    try {
+      return (await this.#log.stands(this.#of.candidacy()?.leaseId ?? 0n)) ? "key-gone" : "lease-gone";
+    } catch (error) {
+      this.#of.logger.debug({ error }, "cannot ask whether the lease has gone with the key");
+      return "key-gone";
+    }
   }
 
   /** The own word goes before whatever others have written. */

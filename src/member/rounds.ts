@@ -76,6 +76,8 @@ export interface RoundsOptions {
   readonly healthy: () => boolean | undefined;
   /** Told in the turn in which it happens. */
   readonly on: (event: PhaseEvent) => void;
+  /** Resolves when it is known how the last term ended, for which its lease may have to stand. Never rejects. */
+  readonly endKnown: () => Promise<void>;
   /** Told of every renewal of the lease. */
   readonly onRenewed: (roundTripMs: number) => void;
 }
@@ -180,7 +182,7 @@ export class Rounds {
 
   /** One round. Resolves to why its candidacy ended, if there was to be one. */
   async #stand(): Promise<Cause | undefined> {
-    const { settings, returns, guarding, left, on } = this.#options;
+    const { settings, returns, guarding, left, on, endKnown } = this.#options;
     await unlessAborted(guarding.begin(), left);
     const session = await this.#open();
     let candidacy: Candidacy | undefined;
@@ -195,6 +197,7 @@ export class Rounds {
       guarding.hold(session, candidacy, takeover);
       return await this.#follow(candidacy, stopTimeoutMs);
     } finally {
+      await unlessAborted(endKnown(), session.signal).catch(() => {});
       const given = returns.give(session, candidacy).then(() => guarding.drop(session));
       // On a healthy cluster the key is gone before the member is outside; one that is cut off does not wait for that.
       await unlessAborted(given, session.signal).catch(() => {});

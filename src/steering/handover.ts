@@ -7,9 +7,10 @@ import { LinkedSignal } from "../etcd/linked-signal.ts";
 import { created, deleteOp, getOp, kvsOf, modified, putOp } from "../etcd/ops.ts";
 import { onAbort } from "../waiting.ts";
 import { handoverKey, pauseKey } from "./names.ts";
-import { checkSteering, checkText, refusal, type SteeringOptions } from "./options.ts";
+import { checkSteering, checkText, type SteeringOptions } from "./options.ts";
 import { type Asked, outcome } from "./outcome.ts";
 import { handoverPlan } from "./plan.ts";
+import { RefusedError, refused } from "./refusal.ts";
 import { requestIn, requestValue } from "./request.ts";
 import { comesBack, survey } from "./survey.ts";
 
@@ -116,15 +117,14 @@ async function ask(of: {
     }
     if (request !== undefined) {
       const who = request.by === undefined ? "" : `, asked for by ${JSON.stringify(request.by)}`;
-      throw refusal(`another handover is under way${who}`);
+      throw new RefusedError(refused("under-way", `another handover is under way${who}`));
     }
     const plan = handoverPlan(seen, token ?? leader?.token ?? 0n, to);
-    if (plan.at === "refused") throw refusal(plan.reason);
+    if (plan.at === "refused") throw new RefusedError(plan);
     if (!comesBack(seen, plan.leader)) {
       const { id } = plan.leader;
-      throw refusal(
-        `${JSON.stringify(id)} leads, and cannot be asked: no member of Succession that tells its details`,
-      );
+      const why = `${JSON.stringify(id)} leads, and cannot be asked: no member of Succession that tells its details`;
+      throw new RefusedError(refused("stranger-leads", why));
     }
     meant = plan.leader;
     const requestedAt = etcd.clock.date().toISOString();

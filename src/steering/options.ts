@@ -1,5 +1,5 @@
 import { checkElection } from "../concurrency/naming.ts";
-import { badOption, SuccessionError } from "../errors.ts";
+import { badOption } from "../errors.ts";
 
 /** What every steering call takes. */
 export interface SteeringOptions {
@@ -32,9 +32,4 @@ export function checkSteering(election: string, { metaPrefix, signal, timeoutMs 
 export function checkText(field: string, text: unknown): void {
   if (typeof text === "string" && text.trim() !== "" && text.length <= mostText) return;
   throw badOption(field, `text of 1 to ${mostText} characters`, text);
-}
-
-/** What was asked for is not possible now. */
-export function refusal(reason: string): SuccessionError {
-  return new SuccessionError("REFUSED", reason);
 }

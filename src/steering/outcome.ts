@@ -5,7 +5,7 @@ import { EtcdError } from "../etcd/failure.ts";
 import { Event_EventType } from "../etcd/gen/etcd_pb.ts";
 import { LinkedSignal } from "../etcd/linked-signal.ts";
 import { onAbort } from "../waiting.ts";
-import { refusal } from "./options.ts";
+import { RefusedError } from "./refusal.ts";
 import { type Answer, requestIn } from "./request.ts";
 
 /** A request that has been made. */
@@ -34,7 +34,7 @@ export async function outcome(
     answered.catch(() => {});
     let answer = await Promise.race([answered, succeeded.then(() => undefined)]);
     if (answer === undefined) answer = (await answerNow(etcd, key, asked.revision, { signal })).answer;
-    if (answer?.at === "refused") throw refusal(answer.reason);
+    if (answer?.at === "refused") throw new RefusedError(answer);
     return { answer, successor: await succeeded };
   } finally {
     stop.abort(new SuccessionError("CLOSED", "the handover is over"));

@@ -6,7 +6,8 @@ import { type KeyValue, KV } from "../etcd/gen/etcd_pb.ts";
 import { type Compare, created, deleteOp, getOp, kvsOf, putOp } from "../etcd/ops.ts";
 import { objectIn } from "../json.ts";
 import { pauseKey } from "./names.ts";
-import { checkSteering, checkText, refusal, type SteeringOptions } from "./options.ts";
+import { checkSteering, checkText, type SteeringOptions } from "./options.ts";
+import { RefusedError, refused } from "./refusal.ts";
 
 /** That nobody may choose to change the leader, and why. */
 export interface Pause {
@@ -78,7 +79,9 @@ export async function pause(etcd: Etcd, election: string, options: PauseOptions)
       const { response } = await etcd.call(KV.method.txn, request, { ...limits, idempotent: true });
       const kv = kvsOf(response.responses[0])[0];
       if (response.succeeded || (kv !== undefined && toText(kv.value) === value)) break;
-      if (kv !== undefined && !replace) throw refusal(`paused already: ${pauseText(pauseIn(kv))}`);
+      if (kv !== undefined && !replace) {
+        throw new RefusedError(refused("paused-already", `paused already: ${pauseText(pauseIn(kv))}`));
+      }
       expected = kv?.createRevision ?? 0n;
       replaced = kv?.lease ?? 0n;
     }

@@ -1,12 +1,12 @@
 import { toText } from "../etcd/bytes.ts";
 import type { KeyValue } from "../etcd/gen/etcd_pb.ts";
 import { objectIn } from "../json.ts";
+import { type Refusal, refusalIn } from "./refusal.ts";
 
 /** What the leader has said to a request. */
 export type Answer =
   /** The way is clear, and the leader steps down: nothing takes that back. */
-  | { readonly at: "accepted"; readonly passed: readonly string[] }
-  | { readonly at: "refused"; readonly reason: string };
+  { readonly at: "accepted"; readonly passed: readonly string[] } | Refusal;
 
 /** A request for a handover as it is stored. */
 export interface HandoverRequest {
@@ -57,8 +57,8 @@ export function requestIn(kv: KeyValue): HandoverRequest {
 
 function answerIn(value: unknown): Answer | undefined {
   if (typeof value !== "object" || value === null) return undefined;
-  const { at, reason, passed } = value as { at?: unknown; reason?: unknown; passed?: unknown };
-  if (at === "refused") return { at, reason: typeof reason === "string" ? reason : "no reason was given" };
+  const { at, passed, ...rest } = value as { at?: unknown; passed?: unknown };
+  if (at === "refused") return refusalIn(rest);
   if (at !== "accepted") return undefined;
   const ids = Array.isArray(passed) ? passed.filter((id) => typeof id === "string") : [];
   return { at, passed: ids };

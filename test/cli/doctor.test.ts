@@ -146,6 +146,9 @@ test("alarms are told once, whoever tells them, with what they mean", () => {
   expect(told(both)).toEqual([expect.stringMatching(/^problem: NOSPACE at member 1: .*nobody can join$/)]);
   expect(told(judgeAlarms([], errors))).toEqual([expect.stringMatching(/^problem: NOSPACE at a: /)]);
   expect(told(judgeAlarms([], [{ name: "a", error: "etcdserver: no leader" }]))).toEqual([]);
+  expect(judgeAlarms(undefined, [])).toMatchObject([
+    { level: "ok", what: expect.stringMatching(/not to be had/) },
+  ]);
 });
 
 describe("timing", () => {
@@ -367,8 +370,19 @@ describe("an examination", () => {
       ]);
       const mayNot = await findingsOf([endpoint], { ...user, election: "/other" });
       expect(told(mayNot)).toContain("problem: the user may not read [/other/, /other0)");
-      expect(told(await findingsOf([endpoint], { election: "/app" }))).toEqual(
-        expect.arrayContaining([expect.stringMatching(/^problem: could not be looked at: .*wants --user/)]),
+      const nobody = await findingsOf([endpoint], { election: "/app" });
+      expect(nobody.filter(({ level }) => level === "problem")).toEqual([
+        expect.objectContaining({
+          check: "rights",
+          what: expect.stringMatching(/^could not be looked at: .*wants --user/),
+          todo: expect.stringMatching(/by --user/),
+        }),
+      ]);
+      expect(await findingsOf([endpoint], user)).toContainEqual(
+        expect.objectContaining({
+          check: "elections",
+          todo: expect.stringMatching(/^name an election, or: etcdctl/),
+        }),
       );
       expect(told(await findingsOf([endpoint], { ...user, password: "wrong" }))).toEqual([
         expect.stringMatching(/^problem: .* does not serve: .*authentication failed/),

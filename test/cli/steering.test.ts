@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { Stop } from "../../src/cli/stop.ts";
 import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import { Member } from "../../src/member/member.ts";
@@ -62,6 +63,20 @@ describe("steering from the command line", () => {
     const nobody = await steer("handover", election);
     expect(nobody).toEqual({ code: 1, stdout: "", stderr: "succession handover: nobody leads" });
   });
+});
+
+test.each([
+  ["pause", "/cli", "--reason", "upgrade"],
+  ["handover", "/cli"],
+  ["status", "/cli"],
+  ["doctor", "/cli"],
+])("%s that is told to stop before it is done is not done: exit code 1", async (...args) => {
+  const stop = new Stop();
+  stop.handOver();
+  const ended = execute([...args, "--endpoints", "127.0.0.1:1"], {}, stop);
+  stop.request();
+  const stderr = `succession ${args[0]}: told to stop before it was done`;
+  expect(await ended).toEqual({ code: 1, stdout: "", stderr });
 });
 
 describe.concurrent("wrong usage of steering is named, with exit code 2", () => {

@@ -31,11 +31,15 @@ export async function runSuccession(args: readonly string[], env: NodeJS.Process
 }
 
 /** Executes a command line in this process, as fits one that ends by itself: a process for each costs half a second. */
-export async function execute(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ended> {
+export async function execute(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = {},
+  stop: Stop = new Stop(),
+): Promise<Ended> {
   const streams = [new PassThrough(), new PassThrough()] as const;
   const written = Promise.all(streams.map((stream) => text(stream)));
   const ownEnv = { ...cleanEnv(), ...env };
-  const code = await new Invocation(ownEnv, new Output(ownEnv, ...streams), new Stop()).execute(args);
+  const code = await new Invocation(ownEnv, new Output(ownEnv, ...streams), stop).execute(args);
   for (const stream of streams) stream.end();
   const [stdout = "", stderr = ""] = await written;
   return { code, stdout: stdout.replace(/\n$/, ""), stderr: stderr.replace(/\n$/, "") };

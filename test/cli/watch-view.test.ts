@@ -126,7 +126,7 @@ describe("the screen of watch", () => {
   test.each([1, 2, 5, 24, 60])(
     "fits into %i rows with 500 candidates, and says how many are not shown",
     (rows) => {
-      const lines = watchLines([watched(many)], { rows, style });
+      const lines = watchLines([watched(many)], { rows, columns: 200, style });
       expect(lines.length).toBeLessThanOrEqual(rows);
       for (const line of lines) expect(line).toMatch(steersNothing);
       expect(lines[0]).toContain("499 in line behind");
@@ -138,9 +138,30 @@ describe("the screen of watch", () => {
     expect(sharesOf(24, [3, 500])).toEqual([3, 21]);
     expect(sharesOf(24, [500, 500])).toEqual([12, 12]);
     expect(sharesOf(5, [2, 2])).toEqual([2, 2]);
-    const lines = watchLines([watched(overview([])), watched(many)], { rows: 24, style });
+    const lines = watchLines([watched(overview([])), watched(many)], { rows: 24, columns: 200, style });
     expect(lines[0]).toBe("/merc: nobody leads, and nobody stands in line");
     expect(lines.length).toBe(24);
+  });
+
+  test.each([
+    [200, /^ {2}# +ROLE +ID +ZONE +LEFT +TOKEN +LEASE +ADDRESS +HEALTH$/m, /TOKEN +LEADER +START +END/],
+    [80, /^ {2}# +ROLE +ID +ZONE +LEFT +TOKEN +HEALTH$/m, /^ {2}TOKEN +LEADER +START +CAUSE +GAP$/m],
+    [40, /^ {2}# +ROLE +ID +LEFT +HEALTH$/m, /^ {2}TOKEN +LEADER +CAUSE$/m],
+    [20, /^ {2}# +ROLE +ID/m, /^ {2}TOKEN +LEADER/m],
+  ])("of %i columns leaves out what matters less", (columns, line, terms) => {
+    const id = "billing-7.example.org:8080";
+    const told = { healthy: false, zone: "frankfurt", address: "http://10.0.0.1:8080" };
+    const [startedAt, endedAt] = ["2030-01-01T00:00:00Z", "2030-01-01T00:01:00Z"];
+    const seen = overview([], {
+      leader: place(id, 10n),
+      line: [place(id, 10n, told)],
+      terms: [{ token: 9n, leader: id, startedAt, endedAt, cause: "unhealthy", gapMs: 312 }],
+    });
+    const times = new Map([[10n, { remainingMs: 8_000, ttlMs: 10_000 }]]);
+    const shown = watchLines([watched(seen, { times })], { rows: 24, columns, style }).join("\n");
+    expect(shown).toMatch(line);
+    expect(shown).toMatch(terms);
+    if (columns >= 40) expect(shown).toMatch(/^ {2}1 .*8\/10 s .* unwell$/m);
   });
 
   test("says when etcd is away, and that not everything may be read", () => {
@@ -148,10 +169,15 @@ describe("the screen of watch", () => {
     const stale = { at: "stale", error, overview: overview(["a"]), answeredAt: 0, skipped: 0 } as const;
     const lines = watchLines([watched(overview(["a"]), { item: stale, staleMs: 12_300 })], {
       rows: 24,
+      columns: 200,
       style,
     });
     expect(lines[1]).toBe("  etcd has not answered for 12 s; this is how it was (no \\u{1b} answer)");
-    const poor = watchLines([watched(overview(["a"], { complete: false }))], { rows: 24, style });
+    const poor = watchLines([watched(overview(["a"], { complete: false }))], {
+      rows: 24,
+      columns: 200,
+      style,
+    });
     expect(poor[1]).toMatch(/no right to read what members tell/);
   });
 });

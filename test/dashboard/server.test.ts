@@ -149,10 +149,19 @@ describe("a command", () => {
     expect((await stage.command("token", {})).status).toBe(200);
     const first = Number(a.term?.token);
     const stale = await stage.command("handover", { election, token: first - 1 });
-    expect([stale.status, stale.json()]).toMatchObject([409, { error: { code: "REFUSED" } }]);
+    expect([stale.status, stale.json()]).toMatchObject([
+      409,
+      { error: { code: "REFUSED", refusal: "another-leader" } },
+    ]);
     const done = await stage.command("handover", { election, token: first, by: "ann" });
     expect([done.status, done.json()]).toMatchObject([200, { from: "a", leader: "b", accepted: true }]);
     expect([a.role, b.role]).toEqual(["standby", "leader"]);
+    expect(Number.isInteger((done.json() as { durationMs: number }).durationMs)).toBe(true);
+    const wrong = await stage.command("handover", { election, token: "x" });
+    expect([wrong.status, wrong.text]).toEqual([
+      400,
+      expect.stringContaining("token must be a whole number"),
+    ]);
     const unknown = await stage.command("handover", { election, to: "nobody" });
     expect([unknown.status, unknown.text]).toEqual([409, expect.stringContaining("nobody")]);
     const reasonless = await stage.command("pause", { election });

@@ -1,14 +1,22 @@
 import { describe, expect, test } from "vitest";
 import type { Messages, OverviewMessage, PastTerm } from "../../src/dashboard/messages.ts";
 import { printable } from "../../src/dashboard/page/printable.ts";
+import { failedInChinese, refusedInChinese } from "../../src/dashboard/page/refusals-chinese.ts";
 import { after, initialState, isOld, type State } from "../../src/dashboard/page/state.ts";
 import { isPlanned, lanesOf, marksOf, rangeOf, termsOf } from "../../src/dashboard/page/terms.ts";
 import { duration, wholeSeconds } from "../../src/dashboard/page/times.ts";
+import { refusalCodes } from "../../src/steering/refusal.ts";
 
 const at = (seconds: number): string => new Date(seconds * 1_000).toISOString();
 const term = (token: number, leader: string, fields: Partial<PastTerm> = {}): PastTerm => ({
   ...{ token, leader },
   ...fields,
+});
+
+test("every refusal is told in Chinese, with the server's words behind it", () => {
+  for (const code of refusalCodes) expect(refusedInChinese(code, "why")).toMatch(/^被拒绝：[^（]+（why）$/);
+  expect(refusedInChinese("of-a-later-version", "why")).toBe("被拒绝：why");
+  expect(failedInChinese("TIMEOUT", "why")).toBe("未完成：未在规定时间内完成（why）");
 });
 
 describe("terms", () => {

@@ -54,6 +54,21 @@ describe("the history of an election", () => {
     await stage.end({ a, b });
   });
 
+  test("tells a lease that was revoked from a key that was deleted", async () => {
+    const stage = new Stage();
+    const { a, b } = await stage.members({ a: {}, b: {} });
+    stage.store.leaseRevoke({ ID: a.member.line[0]?.leaseId ?? 0n });
+    await stage.advance(5_000);
+    stage.store.deleteRange({ key: toBytes(b.member.line[0]?.key ?? "") });
+    await stage.advance(5_000);
+    expect((await history(stage)).map(({ leader, cause }) => [leader, cause])).toEqual([
+      ["a", "leads"],
+      ["b", "key-gone"],
+      ["a", "lease-gone"],
+    ]);
+    await stage.end({ a, b });
+  });
+
   test("has terms of strangers, written by the first in waiting, and how they ended", async () => {
     const stage = new Stage();
     await stage.stranger("go 1");

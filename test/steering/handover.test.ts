@@ -191,7 +191,7 @@ describe("a handover is refused, and the leader leads on", () => {
     await stage.stranger("go");
     await stage.join("b");
     await expect(stage.until(handover(stage.outside, election))).rejects.toMatchObject({
-      code: "REFUSED",
+      ...{ code: "REFUSED", refusal: "stranger-leads" },
       message: expect.stringContaining('"go" leads, and cannot be asked'),
     });
   });

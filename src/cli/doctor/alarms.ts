@@ -19,13 +19,16 @@ const meanings: Readonly<Record<string, { readonly what: string; readonly todo: 
   },
 };
 
-/** The alarms, as far as they are told: by the list of alarms, and by what each endpoint says of itself. */
+/**
+ * The alarms, as far as they are told: by the list of alarms, `undefined` where the user may not see it, and by what each
+ * endpoint says of itself.
+ */
 export function judgeAlarms(
-  alarms: readonly AlarmSeen[],
+  alarms: readonly AlarmSeen[] | undefined,
   errors: readonly { readonly name: string; readonly error: string }[],
 ): readonly Finding[] {
   const check = "alarms";
-  const told = [...alarms];
+  const told = [...(alarms ?? [])];
   for (const { name, error } of errors) {
     for (const alarm of Object.keys(meanings)) {
       const known = told.some((each) => each.alarm === alarm);
@@ -36,5 +39,7 @@ export function judgeAlarms(
     const { what, todo } = meanings[alarm] ?? { what: "unknown here", todo: "see etcdctl alarm list" };
     return { level: "problem", check, what: `${alarm} at ${at}: ${what}`, todo };
   });
-  return orOk(findings, check, "none is raised");
+  const none =
+    alarms === undefined ? "no endpoint tells of one; the list of alarms is not to be had" : "none is raised";
+  return orOk(findings, check, none);
 }

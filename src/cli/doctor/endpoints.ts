@@ -59,10 +59,17 @@ function silent(seen: readonly EndpointSeen[], answering: readonly EndpointSeen[
       : [
           {
             ...{ level, check, what: `${name} does not serve: ${error}` },
-            todo: "see whether etcd runs there, and whether a firewall, a certificate or a password is in the way",
+            todo: remedyFor(error),
           },
         ],
   );
+}
+
+function remedyFor(error: string): string {
+  if (/certificate|TLS/.test(error))
+    return "see --cacert, --cert and --key, and whether it speaks http or https";
+  if (/authentication|user name/.test(error)) return "see --user and its password";
+  return "see whether etcd runs there, and whether a firewall is in the way";
 }
 
 function oneCluster(answering: readonly EndpointSeen[]): Finding[] {

@@ -1,5 +1,6 @@
 import { defaultMetaPrefix } from "../../concurrency/naming.ts";
-import { toText } from "../../etcd/bytes.ts";
+import type { ErrorCode } from "../../errors.ts";
+import { prefixEnd, toText } from "../../etcd/bytes.ts";
 import { type CallOptions, Etcd } from "../../etcd/etcd.ts";
 import { EtcdError } from "../../etcd/failure.ts";
 import type { Logger } from "../../log.ts";
@@ -8,7 +9,7 @@ import { oneLine } from "../one-line.ts";
 import { judgeAlarms } from "./alarms.ts";
 import { judgeClockRate, measureClockRate } from "./clock-rate.ts";
 import { type EndpointSeen, judgeEndpoints } from "./endpoints.ts";
-import { type Finding, some } from "./finding.ts";
+import { type Finding, quoted, some } from "./finding.ts";
 import { judgeLeftovers, judgeStore, readKeys } from "./leftovers.ts";
 import { giveBackMs, readAlarms, readEndpoint, readLeastTtl, readMembers, readTimes } from "./readings.ts";
 import { judgeRights, readRights } from "./rights.ts";
@@ -120,7 +121,11 @@ async function* examineElections(etcd: Etcd, options: ExaminationOptions): Async
   for (const name of elections) {
     let mayRead = true;
     yield* await attempt("rights", signal, async () => {
-      const rights = await readRights(etcd, name, limits);
+      const rights = await readRights(etcd, name, limits).catch((error: unknown) => {
+        // Whom etcd does not know it tells nothing else either.
+        mayRead = codeOf(error) !== "AUTH_FAILED";
+        throw error;
+      });
       mayRead = rights.line.read;
       return judgeRights(rights);
     });
@@ -143,10 +148,21 @@ async function attempt(
   } catch (error) {
     signal.throwIfAborted();
     const what = `could not be looked at: ${oneLine(error)}`;
-    const level = error instanceof EtcdError && error.code === "AUTH_FAILED" ? "problem" : "warning";
-    return [{ level, check, what, todo: "mend what this says, and look again" }];
+    const code = codeOf(error);
+    const level = code === "AUTH_FAILED" ? "problem" : "warning";
+    return [{ level, check, what, todo: (code && remedies[code]) ?? "mend what this says, and look again" }];
   }
 }
+
+function codeOf(error: unknown): ErrorCode | undefined {
+  return error instanceof EtcdError ? error.code : undefined;
+}
+
+const remedies: Partial<Readonly<Record<ErrorCode, string>>> = {
+  AUTH_FAILED: "give the user of the members by --user, and its password",
+  // The rights to an election itself are looked at before.
+  PERMISSION_DENIED: `name an election, or: etcdctl role grant-permission ROLE read ${quoted(defaultMetaPrefix)} ${quoted(toText(prefixEnd(defaultMetaPrefix)))}`,
+};
 
 /** The elections of which anything is kept beside their line. */
 async function knownElections(etcd: Etcd, limits: CallOptions): Promise<string[]> {

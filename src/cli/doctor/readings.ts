@@ -103,8 +103,8 @@ export async function readMembers(
   }
 }
 
-/** The alarms; none where they are not told, which then each endpoint's status tells. */
-export async function readAlarms(etcd: Etcd, limits: CallOptions): Promise<readonly AlarmSeen[]> {
+/** The alarms; `undefined` where they are not told. */
+export async function readAlarms(etcd: Etcd, limits: CallOptions): Promise<readonly AlarmSeen[] | undefined> {
   try {
     const options = { ...limits, idempotent: true };
     const { response } = await etcd.call(Maintenance.method.alarm, {}, options);
@@ -113,6 +113,6 @@ export async function readAlarms(etcd: Etcd, limits: CallOptions): Promise<reado
     }));
   } catch {
     limits.signal?.throwIfAborted();
-    return [];
+    return undefined;
   }
 }

@@ -71,8 +71,11 @@ export function field(name: string, input: HTMLElement): HTMLElement {
   return element("label", {}, element("span", {}, name), input);
 }
 
-function refusalText(error: unknown, { failed, tokenWrong, serverSilent }: Words): string {
+function refusalText(error: unknown, { refused, failed, tokenWrong, serverSilent }: Words): string {
   if (!(error instanceof Refused)) return String(error);
-  if (error.code === "WRONG_TOKEN") return tokenWrong;
-  return error.code === "SERVER_SILENT" ? serverSilent : failed(printable(error.message, mostOfReason));
+  const { code, refusal = "", message } = error;
+  if (code === "WRONG_TOKEN") return tokenWrong;
+  if (code === "SERVER_SILENT") return serverSilent;
+  const reason = printable(message, mostOfReason);
+  return code === "REFUSED" ? refused(refusal, reason) : failed(code, reason);
 }

@@ -19,10 +19,13 @@ export interface Commands {
 /** Why a command was not carried out. */
 export class Refused extends Error {
   readonly code: string;
+  /** Which of the reasons for `REFUSED`. */
+  readonly refusal: string | undefined;
 
-  constructor(code: string, message: string) {
+  constructor(code: string, message: string, refusal?: string) {
     super(message);
     this.code = code;
+    this.refusal = refusal;
   }
 }
 
@@ -78,6 +81,6 @@ async function send(path: string, body: object, token: string): Promise<Record<s
   }
   const answer: unknown = await response.json().catch(() => undefined);
   if (response.ok) return answer as Record<string, unknown>;
-  const { code = "", message = `${response.status}` } = (answer as Refusal | undefined)?.error ?? {};
-  throw new Refused(code, message);
+  const { code = "", message = `${response.status}`, refusal } = (answer as Refusal | undefined)?.error ?? {};
+  throw new Refused(code, message, refusal);
 }

@@ -1,3 +1,4 @@
+import { failedInChinese, refusedInChinese } from "./refusals-chinese.ts";
 import type { Words } from "./words.ts";
 
 export const chinese: Words = {
@@ -121,5 +122,6 @@ export const chinese: Words = {
   resumeHelp: "此后可以再次更换领导者。等待中的变更会立即进行。",
   resumeDone: "暂停已结束。",
   serverSilent: "仪表盘服务器没有应答。再次尝试之前，请先确认实际结果。",
-  failed: (message) => `被拒绝：${message}`,
+  refused: refusedInChinese,
+  failed: failedInChinese,
 };

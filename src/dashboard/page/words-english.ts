@@ -127,5 +127,6 @@ export const english: Words = {
   resumeHelp: "The leader may be changed again from now on. What waited for it happens at once.",
   resumeDone: "The pause is over.",
   serverSilent: "The dashboard's server does not answer. Look at what has become of it before you try again.",
-  failed: (message) => `Refused: ${message}`,
+  refused: (_refusal, reason) => `Refused: ${reason}`,
+  failed: (_code, reason) => `Not done: ${reason}`,
 };

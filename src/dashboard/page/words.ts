@@ -107,7 +107,10 @@ export interface Words {
   readonly resumeHelp: string;
   readonly resumeDone: string;
   readonly serverSilent: string;
-  failed(message: string): string;
+  /** A refusal by its code; `reason` is in English, and names who is meant. */
+  refused(refusal: string, reason: string): string;
+  /** Anything else that was not done, likewise. */
+  failed(code: string, reason: string): string;
 }
 
 const all: Readonly<Record<Language, Words>> = { en: english, "zh-CN": chinese };
