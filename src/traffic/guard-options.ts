@@ -55,8 +55,12 @@ export function checkGuard(options: LeaderOnlyOptions): CheckedGuard {
   }
   if (!Number.isInteger(most) || most < 0) throw badOption("hold.most", "an integer of 0 or more", most);
   for (const [field, ms] of Object.entries({ "hold.timeoutMs": timeoutMs, answerTimeoutMs, lingerMs })) {
-    if (typeof ms !== "number" || !(ms >= 0))
-      throw badOption(field, "a number of milliseconds, 0 or more", ms);
+    checkWait(field, ms);
   }
   return { otherwise, retryAfterSeconds, hold: { most, timeoutMs }, answerTimeoutMs, lingerMs };
+}
+
+/** Throws `BAD_OPTION` unless that is a time to wait. */
+export function checkWait(field: string, ms: number): void {
+  if (typeof ms !== "number" || !(ms >= 0)) throw badOption(field, "a number of milliseconds, 0 or more", ms);
 }

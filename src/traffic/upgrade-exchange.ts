@@ -1,6 +1,7 @@
 import { type IncomingMessage, STATUS_CODES } from "node:http";
 import { type Duplex, pipeline } from "node:stream";
 import { systemClock } from "../clock.ts";
+import { noteUpgraded } from "./close-server.ts";
 import type { Exchange, Onward, Refusal } from "./exchange.ts";
 import { endToEnd } from "./headers.ts";
 import { badGateway } from "./request-exchange.ts";
@@ -19,6 +20,7 @@ export class UpgradeExchange implements Exchange {
     this.#head = head;
     // Node.js has taken its own listener away: an error without one ends the process.
     socket.on("error", () => {});
+    noteUpgraded(socket);
   }
 
   get gone(): boolean {

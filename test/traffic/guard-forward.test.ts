@@ -1,5 +1,5 @@
 import { once } from "node:events";
-import { Agent, get, type IncomingMessage } from "node:http";
+import { Agent, createServer, get, type IncomingMessage } from "node:http";
 import { connect, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { Etcd } from "../../src/etcd/etcd.ts";
@@ -354,7 +354,7 @@ describe("a connection that is upgraded", () => {
 
   const lines = ["GET /chat HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: echo"];
 
-  async function open({ port }: Service): Promise<{ socket: Socket; text: () => string }> {
+  async function open({ port }: { readonly port: number }): Promise<{ socket: Socket; text: () => string }> {
     const socket = connect({ port, host: "127.0.0.1" });
     let text = "";
     socket.setEncoding("utf8").on("data", (piece) => {
@@ -382,6 +382,26 @@ describe("a connection that is upgraded", () => {
     await a.member.leave();
     await closed;
     expect(text()).toMatch(/bye\n$/);
+  });
+
+  test("is ended by closeServer when the time is over, whoever upgraded it", async () => {
+    const [a, b] = (await line(["a", "b"], forward)) as [Service, Service];
+    echo(a);
+    echo(b);
+    const passedOn = await open(b);
+    await eventually(() => expect(passedOn.text()).toMatch(/^HTTP\/1.1 101 /));
+    const closed = once(passedOn.socket, "close");
+    await closeServer(b.server, { timeoutMs: 50 });
+    await closed;
+    // Of one that a listener of the service's own has taken it knows nothing, and still does not wait for ever.
+    const others = createServer().listen(0, "127.0.0.1");
+    others.on("upgrade", (_request, socket) => socket.write("HTTP/1.1 101 Switching Protocols\r\n\r\n"));
+    await once(others, "listening");
+    const { socket, text } = await open(others.address() as { port: number });
+    await eventually(() => expect(text()).toMatch(/^HTTP\/1.1 101 /));
+    await closeServer(others, { timeoutMs: 50 });
+    socket.destroy();
+    await expect(closeServer(others, { timeoutMs: Number.NaN })).rejects.toThrow(/^timeoutMs must be/);
   });
 
   test("is refused by a standby that does not forward", async () => {
