@@ -39,13 +39,14 @@ export class UpgradeExchange implements Exchange {
   closeAfter(): void {}
 
   refuse({ status, headers, text }: Refusal): void {
-    const own = { ...headers, "content-type": "text/plain; charset=utf-8" };
-    const length = Buffer.byteLength(text);
-    this.#begin(status, STATUS_CODES[status] ?? "", [
-      ...Object.entries(own).flat(),
-      ...["content-length", `${length}`, "connection", "close"],
-    ]);
-    this.#socket.end(text);
+    const own = {
+      ...headers,
+      ...{ "content-type": "text/plain; charset=utf-8", "content-length": `${Buffer.byteLength(text)}` },
+      connection: "close",
+    };
+    this.#begin(status, STATUS_CODES[status] ?? "", Object.entries(own).flat());
+    // A client that does not end its half must not keep the connection: nobody else looks after it any more.
+    this.#socket.end(text, () => this.#socket.destroy());
   }
 
   forward(onward: Onward): Promise<"done" | "unsent"> {
@@ -84,7 +85,7 @@ export class UpgradeExchange implements Exchange {
       });
       outgoing.once("response", (answer) => {
         answered(answer, [...endToEnd(answer.rawHeaders), "Connection", "close"]);
-        pipeline(answer, this.#socket, () => {});
+        pipeline(answer, this.#socket, () => this.#socket.destroy());
       });
       outgoing.on("error", failed);
       outgoing.once("close", () => failed(new Error("the connection was closed")));

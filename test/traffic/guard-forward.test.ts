@@ -364,6 +364,9 @@ describe("a connection that is upgraded", () => {
     return { socket, text: () => text };
   }
 
+  const connectionsOf = ({ server }: Service): Promise<number> =>
+    new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
+
   test.each([
     ["at the leader", 0],
     ["by way of a standby", 1],
@@ -407,7 +410,14 @@ describe("a connection that is upgraded", () => {
   test("is refused by a standby that does not forward", async () => {
     const [, b] = (await line(["a", "b"])) as [Service, Service];
     echo(b);
-    expect(await rawHttp(b.port, lines)).toMatchObject({ status: 503 });
+    const { statusLine, headers } = await rawHttp(b.port, lines);
+    expect([statusLine, headers.get("connection")]).toEqual(["HTTP/1.1 503 Service Unavailable", "close"]);
+    // Also where the client does not end its half.
+    const socket = connect({ port: b.port, host: "127.0.0.1", allowHalfOpen: true });
+    socket.resume().write(`${lines.join("\r\n")}\r\n\r\n`);
+    await once(socket, "end");
+    await eventually(async () => expect(await connectionsOf(b)).toBe(0));
+    socket.destroy();
   });
 
   test("is answered as the leader answers where he does not upgrade it", async () => {
