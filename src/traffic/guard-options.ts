@@ -19,7 +19,10 @@ export interface LeaderOnlyOptions {
    * @defaultValue 1000 requests, 15000 ms
    */
   readonly hold?: { readonly most?: number; readonly timeoutMs?: number };
-  /** Milliseconds for the leader's answer to a forwarded request to begin; then 504. @defaultValue 60000 */
+  /**
+   * Milliseconds for the leader's answer to a forwarded request to begin; then 504. Also for how long it may read no more
+   * of a request, or say no more in the middle of an answer, which is then broken off. @defaultValue 60000
+   */
   readonly answerTimeoutMs?: number;
   /** How long after the member has left requests still go to its successor. @defaultValue 30000 */
   readonly lingerMs?: number;

@@ -4,8 +4,10 @@ import { connect, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import { Member } from "../../src/member/member.ts";
+import { exposition } from "../../src/metric.ts";
 import { closeServer } from "../../src/traffic/close-server.ts";
-import { gate } from "../member/world.ts";
+import { leaderOnly } from "../../src/traffic/leader-only.ts";
+import { gate, notebook } from "../member/world.ts";
 import { eventually } from "../support/eventually.ts";
 import { rawHttp } from "../support/raw-http.ts";
 import { ask, bench, type Service } from "./service.ts";
@@ -247,6 +249,72 @@ describe("a guard that forwards", () => {
     });
   });
 
+  test("breaks off an answer in whose middle the leader stops, tells it once, and counts it", async () => {
+    const { logger, said } = notebook();
+    const [, b] = (await line(["a", "b"], {
+      guard: { otherwise: "forward", answerTimeoutMs: 200 },
+      settings: { stopTimeoutMs: 0, logger },
+      handle: (_request, response) => {
+        response.writeHead(200, { "content-length": 100 });
+        response.write("half");
+      },
+    })) as [Service, Service];
+    const got = async (): Promise<Error> => {
+      const [answer] = (await once(get({ port: b.port, agent: false }), "response")) as [IncomingMessage];
+      return await answer.toArray().then(
+        () => new Error("it ended well"),
+        (error) => error,
+      );
+    };
+    expect(await Promise.all([got(), got()])).toMatchObject([{ code: "ECONNRESET" }, { code: "ECONNRESET" }]);
+    const told = said.filter(({ message }) => message.startsWith("the leader stopped in the middle"));
+    expect(told).toHaveLength(1);
+    // A second guard of the same member must not tell each number twice.
+    leaderOnly(b.member);
+    const text = exposition(b.member.metrics());
+    expect(text.match(/^succession_guard_held\{/gm)).toHaveLength(1);
+    expect(text).toMatch(/^succession_guard_failures_total\{.*,reason="stalled"\} 2$/m);
+    expect(text).toMatch(/^succession_guard_forwarded_total\{.*\} 2$/m);
+    expect(text).toMatch(/^succession_guard_held\{.*\} 0$/m);
+  });
+
+  test("says 504 where the leader takes a request and reads no more of it", async () => {
+    const [, b] = (await line(["a", "b"], {
+      guard: { otherwise: "forward", answerTimeoutMs: 300 },
+      settings: { stopTimeoutMs: 0 },
+      handle: () => {},
+    })) as [Service, Service];
+    const socket = connect({ port: b.port, host: "127.0.0.1" });
+    socket.on("error", () => {});
+    socket.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n");
+    socket.write(Buffer.alloc(67_108_864));
+    const [answer] = await once(socket, "data");
+    expect(`${answer}`).toMatch(/^HTTP\/1.1 504 /);
+    expect(`${answer}`).toContain("no answer, and no reading, within 300 ms");
+    expect(exposition(b.guard.metrics())).toMatch(/^succession_guard_failures_total\{.*"late"\} 1$/m);
+    socket.destroy();
+  });
+
+  test("says why, where the leader could not be reached for as long as a request may wait", async () => {
+    const { logger, said } = notebook();
+    const [a, b] = (await line(["a", "b"], {
+      guard: { otherwise: "forward", hold: { timeoutMs: 300 } },
+      settings: { logger },
+    })) as [Service, Service];
+    await new Promise((resolve) => a.server.close(resolve));
+    const { status, body } = await ask(b);
+    expect([status, body]).toEqual([
+      503,
+      expect.stringMatching(/^a:.* leads at 127\.0\.0\.1:\d+, and has not answered: connect ECONNREFUSED /),
+    ]);
+    expect(said.filter(({ message }) => message.startsWith("a request could not be passed on"))).toHaveLength(
+      1,
+    );
+    const text = exposition(b.guard.metrics());
+    expect(text).toMatch(/"unreachable"\} [1-9]/);
+    expect(text).toMatch(/"waited"\} 1$/m);
+  });
+
   test("breaks off an answer that breaks off", async () => {
     const [, b] = (await line(["a", "b"], {
       ...forward,
@@ -405,6 +473,31 @@ describe("a connection that is upgraded", () => {
     await closeServer(others, { timeoutMs: 50 });
     socket.destroy();
     await expect(closeServer(others, { timeoutMs: Number.NaN })).rejects.toThrow(/^timeoutMs must be/);
+  });
+
+  test("to a leader who hangs is ended when another one leads", async () => {
+    const election = store.election();
+    const hung = createServer().on("upgrade", (_request, socket) => {
+      const head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+      socket.on("error", () => {}).write(head);
+    });
+    await once(hung.listen(0, "127.0.0.1"), "listening");
+    const etcd = new Etcd({ endpoints: [store.endpoint] });
+    const { port } = hung.address() as { port: number };
+    await etcd.put(`${election}/1`, `hung:127.0.0.1:${port}`);
+    const b = await store.start({ election, name: "b", ...forward });
+    const c = await store.start({ election, name: "c", ...forward });
+    echo(b);
+    echo(c);
+    const { socket, text } = await open(c);
+    await eventually(() => expect(text()).toMatch(/^HTTP\/1.1 101 /));
+    const closed = once(socket, "close");
+    await etcd.delete(`${election}/1`);
+    await closed;
+    expect(b.member.role).toBe("leader");
+    await etcd.close();
+    hung.closeAllConnections();
+    hung.close();
   });
 
   test("is refused by a standby that does not forward", async () => {
