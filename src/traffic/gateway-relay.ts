@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { GatewayCounters } from "./gateway-stats.ts";
+import { probeReset } from "./reset-probe.ts";
 
 export interface RelayOptions {
   readonly client: Socket;
@@ -59,6 +60,12 @@ export class Relay {
   /** Since when the leader owes its first answer; `undefined` if it owes none. */
   get silentSince(): number | undefined {
     return this.#answered ? undefined : this.#owedSince;
+  }
+
+  /** Has a side that waits for the other's reader notice that it was reset meanwhile. */
+  probe(): void {
+    probeReset(this.#options.client);
+    probeReset(this.#options.leader);
   }
 
   /** Passes nothing on, either way, until it is thawed or cut. */

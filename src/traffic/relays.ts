@@ -126,7 +126,10 @@ export class Relays {
     onGone();
   }
 
-  /** Looks for leaders that take what they are sent and say nothing, for as long as there are connections. */
+  /**
+   * Looks for leaders that take what they are sent and say nothing, and for resets under stalled connections, for as long
+   * as there are connections.
+   */
   #lookAfter(): void {
     if (this.#cancelLook !== undefined) return;
     const { clock, silentMs } = this.#options;
@@ -140,6 +143,7 @@ export class Relays {
   #lookAt({ leader, relays, silent }: Term, now: number): void {
     const { counters, logger, silentMs } = this.#options;
     for (const relay of relays) {
+      relay.probe();
       const { silentSince } = relay;
       if (silentSince === undefined || now - silentSince < silentMs || silent.has(relay)) continue;
       counters.silent++;

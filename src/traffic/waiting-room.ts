@@ -8,6 +8,7 @@ import type { Route } from "./gateway-route.ts";
 import type { GatewayCounters } from "./gateway-stats.ts";
 import type { Target } from "./gateway-target.ts";
 import { connectLeader, LoopError } from "./leader-connection.ts";
+import { probeReset } from "./reset-probe.ts";
 
 /** How much of what a waiting client sends is taken; the rest stays with the kernel. */
 const earlyBytes = 64 * 1_024;
@@ -228,7 +229,8 @@ export class WaitingRoom {
       this.#ticking = undefined;
       const now = clock.now();
       for (const guest of [...this.#guests]) {
-        const { attempt } = guest;
+        const { attempt, client } = guest;
+        probeReset(client);
         if (now - guest.since >= holdMs) {
           counters.refusedLate++;
           this.#sendAway(guest);
