@@ -109,5 +109,6 @@ function checkCount(field: string, value: number, least: number, most: number): 
 
 export function checkMs(field: string, ms: number, least: number): void {
   if (typeof ms === "number" && ms >= least && ms <= longestMs) return;
-  throw badOption(field, `a number of milliseconds, ${least} or more`, ms);
+  const most = ms > longestMs ? ` and ${longestMs} at most` : "";
+  throw badOption(field, `a number of milliseconds, ${least} or more${most}`, ms);
 }

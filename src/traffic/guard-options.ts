@@ -43,11 +43,9 @@ const knownFields: Readonly<Record<keyof LeaderOnlyOptions, true>> = {
 
 /** Throws `BAD_OPTION` naming the field, the rule and the value. */
 export function checkGuard(options: LeaderOnlyOptions): CheckedGuard {
-  if (typeof options !== "object" || options === null) throw badOption("options", "an object", options);
-  for (const field of Object.keys(options)) {
-    if (!Object.hasOwn(knownFields, field)) throw badOption("options", "without unknown fields", field);
-  }
+  checkFields("options", options, Object.keys(knownFields));
   const { otherwise = "respond", retryAfterSeconds = 1, hold = {} } = options;
+  checkFields("hold", hold, ["most", "timeoutMs"]);
   const { answerTimeoutMs = 60_000, lingerMs = 30_000 } = options;
   const { most = 1_000, timeoutMs = 15_000 } = hold;
   if (!["respond", "redirect", "forward"].includes(otherwise)) {
@@ -61,6 +59,13 @@ export function checkGuard(options: LeaderOnlyOptions): CheckedGuard {
     checkWait(field, ms);
   }
   return { otherwise, retryAfterSeconds, hold: { most, timeoutMs }, answerTimeoutMs, lingerMs };
+}
+
+/** One that is misspelt must not be passed over in silence. */
+function checkFields(field: string, value: object, known: readonly string[]): void {
+  if (typeof value !== "object" || value === null) throw badOption(field, "an object", value);
+  const unknown = Object.keys(value).find((each) => !known.includes(each));
+  if (unknown !== undefined) throw badOption(field, "without unknown fields", unknown);
 }
 
 /** Throws `BAD_OPTION` unless that is a time to wait. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
+import { badOption } from "../errors.ts";
 import type { Member } from "../member/member.ts";
 import type { Metric } from "../metric.ts";
 import type { Admission } from "./admissions.ts";
@@ -127,5 +128,8 @@ function alreadySent(): Response {
  * away from whatever comes in. Throws `BAD_OPTION`.
  */
 export function leaderOnly(member: Member, options: LeaderOnlyOptions = {}): LeaderOnly {
+  // By its shape: it may come from another copy of this package.
+  if (typeof member?.accompany !== "function")
+    throw badOption("member", "what Member.join resolves to", member);
   return new LeaderOnly(member, options);
 }
