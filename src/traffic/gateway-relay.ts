@@ -82,10 +82,13 @@ export class Relay {
     if (!client.writableNeedDrain) leader.resume();
   }
 
-  /** Ends both sides by a reset: what is still on its way to the leader goes nowhere. */
-  cut(): void {
-    reset(this.#options.leader);
-    reset(this.#options.client);
+  /** Ends both sides by a reset: what is still on its way to the leader goes nowhere. False if that was done before. */
+  cut(): boolean {
+    const { leader, client } = this.#options;
+    if (leader.destroyed && client.destroyed) return false;
+    reset(leader);
+    reset(client);
+    return true;
   }
 
   /** Ends both sides when what was taken has been passed on. */

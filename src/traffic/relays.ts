@@ -83,9 +83,8 @@ export class Relays {
 
   /** Cuts the connections of a term; how many those were. */
   cut(token: bigint): number {
-    const relays = this.#of(token);
-    for (const relay of relays) relay.cut();
-    return relays.length;
+    // One that was cut in this turn is still here.
+    return this.#of(token).filter((relay) => relay.cut()).length;
   }
 
   cutAll(): number {

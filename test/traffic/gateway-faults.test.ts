@@ -1,11 +1,14 @@
 import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
+import { connect, createServer, Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Candidate } from "../../src/concurrency/line.ts";
 import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import { exposition } from "../../src/metric.ts";
 import { Gateway } from "../../src/traffic/gateway.ts";
 import type { GatewaySettings } from "../../src/traffic/gateway-options.ts";
+import { newCounters } from "../../src/traffic/gateway-stats.ts";
+import { Relays } from "../../src/traffic/relays.ts";
 import { notebook } from "../member/world.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePorts } from "../support/free-ports.ts";
@@ -107,6 +110,25 @@ describe("a gateway that etcd does not answer", () => {
     const { kvs } = await etcd.range(`${election}/`, { prefix: true });
     expect(kvs).toHaveLength(1);
   });
+});
+
+test("a connection is counted as cut once, however many changes of a moment say so", () => {
+  const { logger } = notebook();
+  const relays = new Relays({
+    ...{ clock: etcd.clock, logger, counters: newCounters(), drainMs: 0, silentMs: 60_000 },
+    ...{ mayPass: () => true, now: () => 0, onGone: () => {} },
+  });
+  const leader: Candidate = {
+    id: "a",
+    key: "/e/1",
+    token: 1n,
+    revision: 1n,
+    leaseId: 0n,
+    value: new Uint8Array(),
+  };
+  relays.add(new Socket(), new Socket(), leader, []);
+  expect([relays.cutAll(), relays.cutAll()]).toEqual([1, 0]);
+  relays.finishAll();
 });
 
 describe("a leader that cannot be reached", () => {
