@@ -14,6 +14,7 @@ export interface RelaysOptions {
   readonly counters: GatewayCounters;
   readonly drainMs: number;
   readonly silentMs: number;
+  readonly answerMs: number | undefined;
   readonly mayPass: () => boolean;
   /** The instant, a few milliseconds old at most. */
   readonly now: () => number;
@@ -131,8 +132,8 @@ export class Relays {
    */
   #lookAfter(): void {
     if (this.#cancelLook !== undefined) return;
-    const { clock, silentMs } = this.#options;
-    this.#cancelLook = clock.at(clock.now() + silentMs / 2, () => {
+    const { clock, silentMs, answerMs = silentMs } = this.#options;
+    this.#cancelLook = clock.at(clock.now() + Math.min(silentMs, answerMs) / 2, () => {
       this.#cancelLook = undefined;
       for (const term of this.#terms.values()) this.#lookAt(term, clock.now());
       if (this.#terms.size > 0) this.#lookAfter();
@@ -140,14 +141,16 @@ export class Relays {
   }
 
   #lookAt({ leader, relays, silent }: Term, now: number): void {
-    const { counters, logger, silentMs } = this.#options;
-    for (const relay of relays) {
+    const { counters, logger, silentMs, answerMs = Number.POSITIVE_INFINITY } = this.#options;
+    for (const relay of [...relays]) {
       relay.probe();
       const { silentSince } = relay;
-      if (silentSince === undefined || now - silentSince < silentMs || silent.has(relay)) continue;
+      if (silentSince === undefined) continue;
+      if (now - silentSince >= answerMs && relay.cut()) counters.cutBySilence++;
+      if (now - silentSince < Math.min(silentMs, answerMs) || silent.has(relay)) continue;
       counters.silent++;
       if (silent.size === 0) {
-        const fields = { leader: leader.id, token: leader.token, silentMs };
+        const fields = { leader: leader.id, token: leader.token, silentMs, answerMs };
         logger.warn(fields, "the leader takes connections and does not answer on them");
       }
       silent.add(relay);

@@ -116,7 +116,7 @@ test("a connection is counted as cut once, however many changes of a moment say 
   const { logger } = notebook();
   const relays = new Relays({
     ...{ clock: etcd.clock, logger, counters: newCounters(), drainMs: 0, silentMs: 60_000 },
-    ...{ mayPass: () => true, now: () => 0, onGone: () => {} },
+    ...{ answerMs: undefined, mayPass: () => true, now: () => 0, onGone: () => {} },
   });
   const leader: Candidate = {
     id: "a",
@@ -292,6 +292,21 @@ describe("a leader that was reached", () => {
       undefined,
     ]);
     for (const client of clients) client[Symbol.dispose]();
+  });
+
+  test("and stays silent for longer than it may is left, counted", async () => {
+    const { election, lead } = newElection();
+    await using service = await NamedService.start("dumb", { serve: false });
+    await lead(service.address);
+    await using opened = await open(election, { answerMs: 200 });
+    const { gateway, told } = opened;
+    using client = new Client(gateway.address);
+    using idle = new Client(gateway.address);
+    client.write("anybody there?");
+    expect(await client.end()).toBe("ECONNRESET");
+    expect(gateway.stats).toMatchObject({ silent: 1, cutBySilence: 1, open: 1 });
+    expect([told("does not answer"), idle.ended]).toEqual([1, undefined]);
+    expect(exposition(gateway.metrics())).toMatch(/^succession_gateway_cut_total\{.*"silent"\} 1$/m);
   });
 
   test("forgets clients that reset while it takes no more of what they send", async () => {
