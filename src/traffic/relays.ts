@@ -27,7 +27,8 @@ interface Term {
   readonly leader: Candidate;
   readonly relays: Set<Relay>;
   readonly silent: Set<Relay>;
-  broken: boolean;
+  /** What has been told of this leader. */
+  readonly told: { broken: boolean; silent: boolean };
   cancelDrain: CancelTimer | undefined;
 }
 
@@ -49,8 +50,7 @@ export class Relays {
 
   add(client: Socket, socket: Socket, leader: Candidate, early: readonly Buffer[]): void {
     const { counters, now, mayPass } = this.#options;
-    const term = this.#terms.get(leader.token) ?? newTerm(leader);
-    this.#terms.set(leader.token, term);
+    const term = this.#terms.get(leader.token) ?? this.#begin(leader);
     counters.forwarded++;
     const relay: Relay = new Relay({
       ...{ client, leader: socket, early, counters, now, mayPass },
@@ -68,7 +68,7 @@ export class Relays {
   /** Lets the connections of a term end by themselves, for a while. */
   drain(token: bigint): void {
     const term = this.#terms.get(token);
-    if (term === undefined) return;
+    if (term === undefined || term.relays.size === 0) return;
     for (const relay of term.relays) relay.thaw();
     if (term.cancelDrain !== undefined) return;
     const { clock, drainMs, logger } = this.#options;
@@ -92,8 +92,18 @@ export class Relays {
     return [...this.#terms.keys()].reduce((sum, token) => sum + this.cut(token), 0);
   }
 
+  /** Terms without connections are kept until the next one: what was told of them is not to be told again. */
+  #begin(leader: Candidate): Term {
+    for (const [token, { relays }] of this.#terms) if (relays.size === 0) this.#terms.delete(token);
+    const told = { broken: false, silent: false };
+    const term = { leader, relays: new Set<Relay>(), silent: new Set<Relay>(), told, cancelDrain: undefined };
+    this.#terms.set(leader.token, term);
+    return term;
+  }
+
   /** Ends the connections that have not ended by themselves; those of slow readers are cut a little later. */
   #finish(term: Term): void {
+    if (term.relays.size === 0) return;
     const { clock, counters } = this.#options;
     counters.cutByDrainEnd += term.relays.size;
     term.cancelDrain?.();
@@ -115,13 +125,13 @@ export class Relays {
     if (error !== undefined) {
       counters.broken++;
       const fields = { error, leader: id, token };
-      if (term.broken) logger.debug(fields, "a connection broke");
+      if (term.told.broken) logger.debug(fields, "a connection broke");
       else logger.warn(fields, "a connection broke; of more in this term only the count is told");
-      term.broken = true;
+      term.told.broken = true;
     }
     if (term.relays.size === 0) {
       term.cancelDrain?.();
-      this.#terms.delete(token);
+      term.cancelDrain = undefined;
     }
     onGone();
   }
@@ -136,11 +146,11 @@ export class Relays {
     this.#cancelLook = clock.at(clock.now() + Math.min(silentMs, answerMs) / 2, () => {
       this.#cancelLook = undefined;
       for (const term of this.#terms.values()) this.#lookAt(term, clock.now());
-      if (this.#terms.size > 0) this.#lookAfter();
+      if (this.size > 0) this.#lookAfter();
     });
   }
 
-  #lookAt({ leader, relays, silent }: Term, now: number): void {
+  #lookAt({ leader, relays, silent, told }: Term, now: number): void {
     const { counters, logger, silentMs, answerMs = Number.POSITIVE_INFINITY } = this.#options;
     for (const relay of [...relays]) {
       relay.probe();
@@ -149,15 +159,12 @@ export class Relays {
       if (now - silentSince >= answerMs && relay.cut()) counters.cutBySilence++;
       if (now - silentSince < Math.min(silentMs, answerMs) || silent.has(relay)) continue;
       counters.silent++;
-      if (silent.size === 0) {
+      if (!told.silent) {
+        told.silent = true;
         const fields = { leader: leader.id, token: leader.token, silentMs, answerMs };
         logger.warn(fields, "the leader takes connections and does not answer on them");
       }
       silent.add(relay);
     }
   }
-}
-
-function newTerm(leader: Candidate): Term {
-  return { leader, relays: new Set(), silent: new Set(), broken: false, cancelDrain: undefined };
 }

@@ -335,6 +335,11 @@ describe("a leader that was reached", () => {
     for (const socket of [...service.sockets]) socket.resetAndDestroy();
     for (const client of clients) expect(await client.end()).toBe("ECONNRESET");
     await eventually(() => expect(gateway.stats).toMatchObject({ broken: 2, open: 0 }));
+    // Also when there was no connection meanwhile.
+    using later = new Client(gateway.address);
+    await later.sees("hello from one");
+    for (const socket of [...service.sockets]) socket.resetAndDestroy();
+    await eventually(() => expect(gateway.stats).toMatchObject({ broken: 3, open: 0 }));
     expect(told("a connection broke; of more in this term only the count is told")).toBe(1);
   });
 
