@@ -1,4 +1,4 @@
-import type { ClientRequest, IncomingMessage, ServerResponse } from "node:http";
+import { type ClientRequest, type IncomingMessage, type ServerResponse, STATUS_CODES } from "node:http";
 import { pipeline, type Writable } from "node:stream";
 import { systemClock } from "../clock.ts";
 import { onAbort } from "../waiting.ts";
@@ -45,7 +45,8 @@ export class RequestExchange implements Exchange {
     this.#onTaken();
     // What the client still sends is not wanted, but must be read, or it never looks at the answer.
     this.request.resume();
-    response.writeHead(status, {
+    // Said in full: an answer that could not be passed on may have left its own words.
+    response.writeHead(status, STATUS_CODES[status] ?? "", {
       ...headers,
       "content-type": "text/plain; charset=utf-8",
       "content-length": Buffer.byteLength(text),
@@ -71,9 +72,16 @@ export class RequestExchange implements Exchange {
       };
       outgoing.once("response", (incoming) => {
         attempt.answered();
-        onward.answered();
-        this.#onTaken();
-        this.#relay(incoming, onward);
+        try {
+          this.#relay(incoming, onward);
+        } catch (cause) {
+          forget();
+          const error = new Error(`its answer cannot be passed on: ${(cause as Error).message}`, { cause });
+          onward.failed("broken", error);
+          this.refuse(badGateway(onward, error));
+          resolve(undefined);
+          outgoing.destroy();
+        }
       });
       outgoing.on("error", failed);
       // What ends neither way, such as an upgrade that nobody asked for, ends here.
@@ -85,7 +93,10 @@ export class RequestExchange implements Exchange {
     const { statusCode = 502, statusMessage = "" } = incoming;
     const headers = endToEnd(incoming.rawHeaders);
     const { last } = onward;
+    this.#onTaken();
+    // Throws where the leader's words are none of HTTP, which Node.js reads and does not write.
     this.#response.writeHead(statusCode, statusMessage, last ? [...headers, "Connection", "close"] : headers);
+    onward.answered();
     // An answer that breaks off must break off here, too: `pipeline` destroys the response then.
     pipeline(incoming, this.#response, breakOffStalled(incoming, this.#response, onward));
   }

@@ -1,6 +1,6 @@
 import { once } from "node:events";
 import { Agent, createServer, get, type IncomingMessage } from "node:http";
-import { connect, type Socket } from "node:net";
+import { connect, createServer as createTcpServer, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import { Member } from "../../src/member/member.ts";
@@ -314,6 +314,26 @@ describe("a guard that forwards", () => {
     expect(text).toMatch(/"unreachable"\} [1-9]/);
     expect(text).toMatch(/"waited"\} 1$/m);
   });
+
+  test.each(["200 o\0k", "099 low"])(
+    "says 502 to an answer of %j, which cannot be passed on",
+    async (odd) => {
+      const election = store.election();
+      const leader = createTcpServer((socket) =>
+        socket.on("error", () => {}).once("data", () => socket.end(`HTTP/1.1 ${odd}\r\nX: 1\r\n\r\n`)),
+      );
+      await once(leader.listen(0, "127.0.0.1"), "listening");
+      const etcd = new Etcd({ endpoints: [store.endpoint] });
+      await etcd.put(`${election}/1`, `odd:127.0.0.1:${(leader.address() as { port: number }).port}`);
+      const b = await store.start({ election, name: "b", ...forward });
+      expect(await ask(b)).toMatchObject({
+        statusLine: "HTTP/1.1 502 Bad Gateway",
+        body: expect.stringContaining("its answer cannot be passed on: Invalid "),
+      });
+      await etcd.close();
+      leader.close();
+    },
+  );
 
   test("breaks off an answer that breaks off", async () => {
     const [, b] = (await line(["a", "b"], {
