@@ -204,7 +204,7 @@ describe("a guard that forwards", () => {
     const first = `${a.member.term?.token}`;
     const posted = await rawHttp(
       b.port,
-      ["POST / HTTP/1.1", "Host: dies.example", "Content-Length: 2"],
+      ["POST / HTTP/1.1", "Host: dies.example", "Content-Length: 2", "Connection: close"],
       "hi",
     );
     expect([posted.status, asked]).toEqual([502, 1]);
