@@ -162,7 +162,7 @@ export class Relays {
       if (!told.silent) {
         told.silent = true;
         const fields = { leader: leader.id, token: leader.token, silentMs, answerMs };
-        logger.warn(fields, "the leader takes connections and does not answer on them");
+        logger.error(fields, "the leader takes connections and does not answer on them");
       }
       silent.add(relay);
     }
