@@ -23,6 +23,20 @@ export interface MetricSource {
   metrics(): readonly Metric[];
 }
 
+/** One metric of each name: several guards of one member, say, count under the same labels. */
+export function summed(metrics: readonly Metric[]): readonly Metric[] {
+  const byName = new Map<string, Metric>();
+  for (const metric of metrics) {
+    const before = byName.get(metric.name);
+    const samples = metric.samples.map((sample, at) => ({
+      ...sample,
+      value: sample.value + (before?.samples[at]?.value ?? 0),
+    }));
+    byName.set(metric.name, { ...metric, samples });
+  }
+  return [...byName.values()];
+}
+
 /** The media type of `exposition`. */
 export const expositionType = "text/plain; version=0.0.4; charset=utf-8";
 

@@ -43,6 +43,10 @@ export const gateway: Command = {
     "drain-ms": { value: "N", help: "how long connections have to end by themselves (default: 10000)" },
     "connect-ms": { value: "N", help: "for one attempt to reach the leader (default: 2000)" },
     "silent-ms": { value: "N", help: "report a leader that has not answered for so long (default: 10000)" },
+    "answer-ms": {
+      value: "N",
+      help: "reset a connection to a leader that has not answered for so long (default: never)",
+    },
     metrics: { value: "HOST:PORT", help: "where to answer GET /metrics for Prometheus (default: nowhere)" },
     "proxy-protocol": { help: "tell the leader the client's address by PROXY protocol v2" },
     ...timeoutFlag,
@@ -99,7 +103,7 @@ function settingsOf(args: Arguments, election: string): GatewaySettings {
     ...{ target: args.value("target"), maxStaleMs: millisecondsOf(args, "max-stale-ms") },
     ...{ holdMs: millisecondsOf(args, "hold-ms"), holdConnections: countOrZeroOf(args, "hold-connections") },
     ...{ drainMs: millisecondsOf(args, "drain-ms"), connectMs: millisecondsOf(args, "connect-ms") },
-    silentMs: millisecondsOf(args, "silent-ms"),
+    ...{ silentMs: millisecondsOf(args, "silent-ms"), answerMs: millisecondsOf(args, "answer-ms") },
   };
   const settings = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   const proxyProtocol = args.has("proxy-protocol");

@@ -33,6 +33,8 @@ export type FromHealthWorker =
 
 /** How long the main thread has to say how it is: less than balancers wait for an answer. */
 const patienceMs = 500;
+/** Statuses, as `codes` may set them, whose answers have no body. */
+const bodiless: ReadonlySet<number> = new Set([204, 304]);
 const allow = "GET, HEAD, OPTIONS";
 const endpoints = [...checks, "status", "metrics"].map((name) => `/${name}`);
 
@@ -124,8 +126,8 @@ function write(response: ServerResponse, { status, body }: HealthAnswer): void {
 
 function writeText(response: ServerResponse, status: number, type: string, text: string): void {
   response.writeHead(status, {
-    "content-type": type,
-    "content-length": Buffer.byteLength(text),
+    // A 204 has no body to speak of: RFC 9110 forbids to name its length.
+    ...(bodiless.has(status) ? {} : { "content-type": type, "content-length": Buffer.byteLength(text) }),
     "cache-control": "no-store",
     ...(response.req.method === "OPTIONS" || status === 405 ? { allow } : {}),
   });

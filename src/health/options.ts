@@ -55,7 +55,10 @@ function checkCodes(codes: NonNullable<HealthOptions["codes"]>): CheckedHealth["
   }
   const all = { primary: codes.leader ?? {}, ...codes };
   const full = checks.map((check) => {
-    const { yes = 200, no = 503 } = all[check] ?? {};
+    const own = all[check] ?? {};
+    const { yes = 200, no = 503 } = own;
+    const unknown = Object.keys(own).find((answer) => !["yes", "no"].includes(answer));
+    if (unknown !== undefined) throw badOption(`health.codes.${check}`, "of yes and no", unknown);
     for (const [answer, code] of Object.entries({ yes, no })) {
       if (Number.isInteger(code) && code >= 200 && code <= 599) continue;
       throw badOption(`health.codes.${check}.${answer}`, "an HTTP status from 200 to 599", code);

@@ -2,6 +2,7 @@ import type { Line } from "../concurrency/line.ts";
 import type { Cause } from "../errors.ts";
 import type { Etcd } from "../etcd/etcd.ts";
 import type { Logger } from "../log.ts";
+import type { Metric } from "../metric.ts";
 
 /** What a companion needs of the member's surroundings; they stand until its `left` has settled. */
 export interface Surroundings {
@@ -33,4 +34,6 @@ export interface Companion {
   leaving(): void;
   /** The member's key is gone. Resolves, within a second or so, when the surroundings are no longer needed. */
   left(): Promise<void>;
+  /** What it has measured, to be told with the member's. */
+  metrics(): readonly Metric[];
 }

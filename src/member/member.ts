@@ -10,7 +10,7 @@ import type { CheckedHealth } from "../health/options.ts";
 import type { HealthReport } from "../health/report.ts";
 import { stateMetrics } from "../health/state-metrics.ts";
 import { guarded, type Logger } from "../log.ts";
-import type { Metric } from "../metric.ts";
+import { type Metric, summed } from "../metric.ts";
 import { type Handover, type HandoverOptions, handover } from "../steering/handover.ts";
 import { onAbort, unlessAborted } from "../waiting.ts";
 import { Changes, type MemberChange, type Role } from "./changes.ts";
@@ -194,7 +194,7 @@ export class Member implements AsyncDisposable {
    * look at etcd's endpoints, whose outcome the next call tells.
    */
   metrics(): readonly Metric[] {
-    return [...stateMetrics(this.#healthReport()), ...this.#measurements.metrics];
+    return [...stateMetrics(this.#healthReport()), ...this.#counted];
   }
 
   /** @internal What the health endpoints say, computed now. */
@@ -284,8 +284,14 @@ export class Member implements AsyncDisposable {
       ...{ health, clock: this.#etcd.clock, logger: this.#logger },
       ttlMs: this.#settings.ttlSeconds * 1_000,
       report: () => this.#healthReport(),
-      metrics: () => this.#measurements.metrics,
+      metrics: () => this.#counted,
     });
+  }
+
+  /** What is measured by this member and whatever serves on its behalf. */
+  get #counted(): readonly Metric[] {
+    const companions = [...this.#companions].flatMap((companion) => companion.metrics());
+    return [...this.#measurements.metrics, ...summed(companions)];
   }
 
   #healthChanged(trouble: string | undefined): void {

@@ -43,6 +43,7 @@ export function gatewayMetrics(election: string, stats: GatewayStats, route: Rou
       by("reason", {
         "term-end": stats.cutByTermEnd,
         stale: stats.cutByStaleness,
+        silent: stats.cutBySilence,
         "drain-end": stats.cutByDrainEnd,
       }),
     ),

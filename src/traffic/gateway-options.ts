@@ -37,6 +37,11 @@ export interface GatewaySettings {
   readonly connectMs?: number;
   /** Milliseconds after which a leader that was sent something and has never answered is reported. @defaultValue 10000 */
   readonly silentMs?: number;
+  /**
+   * Milliseconds after which the connection to such a leader is reset. In some protocols, such as those of logs, a leader
+   * never answers. @defaultValue never
+   */
+  readonly answerMs?: number;
   /** Tells the leader the client's address by a header of the PROXY protocol, version 2. @defaultValue false */
   readonly proxyProtocol?: boolean;
   /** Where the members' details are kept. @defaultValue "_succession/v1/" */
@@ -59,6 +64,7 @@ export interface CheckedGateway {
   readonly drainMs: number;
   readonly connectMs: number;
   readonly silentMs: number;
+  readonly answerMs: number | undefined;
   readonly proxyProtocol: boolean;
   readonly metaPrefix: string;
 }
@@ -69,7 +75,14 @@ const longestMs = 2 ** 31 - 1;
 /** Every field of `GatewayOptions`: one that is misspelt must not be passed over in silence. */
 const knownFields: Readonly<Record<keyof GatewaySettings | keyof EtcdOptions | "etcd", true>> = {
   ...{ election: true, host: true, port: true, target: true, maxStaleMs: true, holdMs: true },
-  ...{ holdConnections: true, drainMs: true, connectMs: true, silentMs: true, proxyProtocol: true },
+  ...{
+    holdConnections: true,
+    drainMs: true,
+    connectMs: true,
+    silentMs: true,
+    answerMs: true,
+    proxyProtocol: true,
+  },
   ...{ metaPrefix: true, logger: true, etcd: true, endpoints: true, tls: true, user: true, password: true },
   ...{ attemptTimeoutMs: true, clock: true, connect: true },
 };
@@ -83,7 +96,7 @@ export function checkGateway(options: GatewayOptions): CheckedGateway {
   }
   const { election, host = "127.0.0.1", port, target = "{host}:{port}", maxStaleMs } = options;
   const { holdMs = 30_000, holdConnections = 4_096, drainMs = 10_000, connectMs = 2_000 } = options;
-  const { silentMs = 10_000, proxyProtocol = false, metaPrefix = defaultMetaPrefix } = options;
+  const { silentMs = 10_000, answerMs, proxyProtocol = false, metaPrefix = defaultMetaPrefix } = options;
   checkElection(election);
   if (typeof host !== "string" || host === "") throw badOption("host", "an address of this machine", host);
   checkCount("port", port, 0, 65_535);
@@ -94,11 +107,12 @@ export function checkGateway(options: GatewayOptions): CheckedGateway {
   checkMs("drainMs", drainMs, 0);
   checkMs("connectMs", connectMs, 1);
   checkMs("silentMs", silentMs, 1);
+  if (answerMs !== undefined) checkMs("answerMs", answerMs, 1);
   if (typeof proxyProtocol !== "boolean") throw badOption("proxyProtocol", "a boolean", proxyProtocol);
   if (typeof metaPrefix !== "string") throw badOption("metaPrefix", "text", metaPrefix);
   return {
     ...{ election, host, port, target, maxStaleMs, holdMs, holdConnections, drainMs, connectMs },
-    ...{ silentMs, proxyProtocol, metaPrefix },
+    ...{ silentMs, answerMs, proxyProtocol, metaPrefix },
   };
 }
 
@@ -109,5 +123,6 @@ function checkCount(field: string, value: number, least: number, most: number): 
 
 export function checkMs(field: string, ms: number, least: number): void {
   if (typeof ms === "number" && ms >= least && ms <= longestMs) return;
-  throw badOption(field, `a number of milliseconds, ${least} or more`, ms);
+  const most = ms > longestMs ? ` and ${longestMs} at most` : "";
+  throw badOption(field, `a number of milliseconds, ${least} or more${most}`, ms);
 }

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import type { GatewayCounters } from "./gateway-stats.ts";
+import { probeReset } from "./reset-probe.ts";
 
 export interface RelayOptions {
   readonly client: Socket;
@@ -61,6 +62,12 @@ export class Relay {
     return this.#answered ? undefined : this.#owedSince;
   }
 
+  /** Has a side that waits for the other's reader notice that it was reset meanwhile. */
+  probe(): void {
+    probeReset(this.#options.client);
+    probeReset(this.#options.leader);
+  }
+
   /** Passes nothing on, either way, until it is thawed or cut. */
   freeze(): void {
     this.#frozen = true;
@@ -75,10 +82,13 @@ export class Relay {
     if (!client.writableNeedDrain) leader.resume();
   }
 
-  /** Ends both sides by a reset: what is still on its way to the leader goes nowhere. */
-  cut(): void {
-    reset(this.#options.leader);
-    reset(this.#options.client);
+  /** Ends both sides by a reset: what is still on its way to the leader goes nowhere. False if that was done before. */
+  cut(): boolean {
+    const { leader, client } = this.#options;
+    if (leader.destroyed && client.destroyed) return false;
+    reset(leader);
+    reset(client);
+    return true;
   }
 
   /** Ends both sides when what was taken has been passed on. */

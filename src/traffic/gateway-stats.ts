@@ -22,6 +22,8 @@ export interface GatewayStats {
   readonly cutByTermEnd: number;
   /** Cut because no read confirmed the leader any more. */
   readonly cutByStaleness: number;
+  /** Cut because a leader was sent something and has not answered for `answerMs`. */
+  readonly cutBySilence: number;
   /** Ended because they had not ended by themselves when the time to drain was over. */
   readonly cutByDrainEnd: number;
   /** Connections that broke on either side after they had reached a leader. */
@@ -40,7 +42,7 @@ export type GatewayCounters = {
 export function newCounters(): GatewayCounters {
   return {
     ...{ accepted: 0, forwarded: 0, refusedFull: 0, refusedLate: 0, connectFailures: 0, loops: 0 },
-    ...{ addressFailures: 0, cutByTermEnd: 0, cutByStaleness: 0, cutByDrainEnd: 0 },
+    ...{ addressFailures: 0, cutByTermEnd: 0, cutByStaleness: 0, cutBySilence: 0, cutByDrainEnd: 0 },
     ...{ broken: 0, silent: 0, bytesToLeader: 0, bytesToClients: 0 },
   };
 }

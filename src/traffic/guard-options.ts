@@ -19,7 +19,10 @@ export interface LeaderOnlyOptions {
    * @defaultValue 1000 requests, 15000 ms
    */
   readonly hold?: { readonly most?: number; readonly timeoutMs?: number };
-  /** Milliseconds for the leader's answer to a forwarded request to begin; then 504. @defaultValue 60000 */
+  /**
+   * Milliseconds for the leader's answer to a forwarded request to begin; then 504. Also for how long it may read no more
+   * of a request, or say no more in the middle of an answer, which is then broken off. @defaultValue 60000
+   */
   readonly answerTimeoutMs?: number;
   /** How long after the member has left requests still go to its successor. @defaultValue 30000 */
   readonly lingerMs?: number;
@@ -40,11 +43,9 @@ const knownFields: Readonly<Record<keyof LeaderOnlyOptions, true>> = {
 
 /** Throws `BAD_OPTION` naming the field, the rule and the value. */
 export function checkGuard(options: LeaderOnlyOptions): CheckedGuard {
-  if (typeof options !== "object" || options === null) throw badOption("options", "an object", options);
-  for (const field of Object.keys(options)) {
-    if (!Object.hasOwn(knownFields, field)) throw badOption("options", "without unknown fields", field);
-  }
+  checkFields("options", options, Object.keys(knownFields));
   const { otherwise = "respond", retryAfterSeconds = 1, hold = {} } = options;
+  checkFields("hold", hold, ["most", "timeoutMs"]);
   const { answerTimeoutMs = 60_000, lingerMs = 30_000 } = options;
   const { most = 1_000, timeoutMs = 15_000 } = hold;
   if (!["respond", "redirect", "forward"].includes(otherwise)) {
@@ -55,8 +56,19 @@ export function checkGuard(options: LeaderOnlyOptions): CheckedGuard {
   }
   if (!Number.isInteger(most) || most < 0) throw badOption("hold.most", "an integer of 0 or more", most);
   for (const [field, ms] of Object.entries({ "hold.timeoutMs": timeoutMs, answerTimeoutMs, lingerMs })) {
-    if (typeof ms !== "number" || !(ms >= 0))
-      throw badOption(field, "a number of milliseconds, 0 or more", ms);
+    checkWait(field, ms);
   }
   return { otherwise, retryAfterSeconds, hold: { most, timeoutMs }, answerTimeoutMs, lingerMs };
+}
+
+/** One that is misspelt must not be passed over in silence. */
+function checkFields(field: string, value: object, known: readonly string[]): void {
+  if (typeof value !== "object" || value === null) throw badOption(field, "an object", value);
+  const unknown = Object.keys(value).find((each) => !known.includes(each));
+  if (unknown !== undefined) throw badOption(field, "without unknown fields", unknown);
+}
+
+/** Throws `BAD_OPTION` unless that is a time to wait. */
+export function checkWait(field: string, ms: number): void {
+  if (typeof ms !== "number" || !(ms >= 0)) throw badOption(field, "a number of milliseconds, 0 or more", ms);
 }

@@ -1,6 +1,8 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import type { Duplex } from "node:stream";
+import { badOption } from "../errors.ts";
 import type { Member } from "../member/member.ts";
+import type { Metric } from "../metric.ts";
 import type { Admission } from "./admissions.ts";
 import { checkGuard, type LeaderOnlyOptions } from "./guard-options.ts";
 import { RequestExchange } from "./request-exchange.ts";
@@ -46,10 +48,16 @@ export class LeaderOnly {
 
   /**
    * Waits for the requests in flight. Those that are left after `budgetMs` have their signal aborted and their connection
-   * cut. Resolves to whether all have ended by themselves. Stepping down does this; it need not be called.
+   * cut. Resolves to whether all have ended by themselves. Stepping down does this; it need not be called. Rejects with
+   * `BAD_OPTION`.
    */
   drain(budgetMs: number): Promise<boolean> {
     return this.#routing.drain(budgetMs);
+  }
+
+  /** What it has counted, as metrics; those of its member, and so `/metrics`, hold it already. */
+  metrics(): readonly Metric[] {
+    return this.#routing.metrics();
   }
 
   /** The leave by which a request is served: its token, and the signal that tells it to stop. */
@@ -120,5 +128,8 @@ function alreadySent(): Response {
  * away from whatever comes in. Throws `BAD_OPTION`.
  */
 export function leaderOnly(member: Member, options: LeaderOnlyOptions = {}): LeaderOnly {
+  // By its shape: it may come from another copy of this package.
+  if (typeof member?.accompany !== "function")
+    throw badOption("member", "what Member.join resolves to", member);
   return new LeaderOnly(member, options);
 }

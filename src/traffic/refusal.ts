@@ -4,8 +4,13 @@ import type { CheckedGuard } from "./guard-options.ts";
 import { headerText, leaderHeader } from "./headers.ts";
 import type { Whereabout } from "./whereabouts.ts";
 
-/** The answer to a request that is not for this member, and is not passed on. */
-export function refusal({ request }: Exchange, where: Whereabout, options: CheckedGuard): Refusal {
+/** The answer to a request that is not for this member, and is not passed on; `trouble` says why not, if it was tried. */
+export function refusal(
+  { request }: Exchange,
+  where: Whereabout,
+  options: CheckedGuard,
+  trouble?: Error,
+): Refusal {
   if (where.at === "there" && options.otherwise === "redirect") {
     const { url = "/", socket } = request;
     const scheme = where.address.scheme ?? ("encrypted" in socket ? "https" : "http");
@@ -13,7 +18,9 @@ export function refusal({ request }: Exchange, where: Whereabout, options: Check
     return { status: 307, headers: { ...about(where), location }, text: `${where.leader.id} leads\n` };
   }
   const headers = { ...about(where), "retry-after": `${options.retryAfterSeconds}` };
-  return { status: 503, headers, text: `${reasonOf(where)}\n` };
+  const tried =
+    where.at === "there" && trouble !== undefined ? `, and has not answered: ${trouble.message}` : "";
+  return { status: 503, headers, text: `${reasonOf(where)}${tried}\n` };
 }
 
 /** The answer to a request that goes in circles. */

@@ -14,6 +14,7 @@ export interface RelaysOptions {
   readonly counters: GatewayCounters;
   readonly drainMs: number;
   readonly silentMs: number;
+  readonly answerMs: number | undefined;
   readonly mayPass: () => boolean;
   /** The instant, a few milliseconds old at most. */
   readonly now: () => number;
@@ -26,7 +27,8 @@ interface Term {
   readonly leader: Candidate;
   readonly relays: Set<Relay>;
   readonly silent: Set<Relay>;
-  broken: boolean;
+  /** What has been told of this leader. */
+  readonly told: { broken: boolean; silent: boolean };
   cancelDrain: CancelTimer | undefined;
 }
 
@@ -48,8 +50,7 @@ export class Relays {
 
   add(client: Socket, socket: Socket, leader: Candidate, early: readonly Buffer[]): void {
     const { counters, now, mayPass } = this.#options;
-    const term = this.#terms.get(leader.token) ?? newTerm(leader);
-    this.#terms.set(leader.token, term);
+    const term = this.#terms.get(leader.token) ?? this.#begin(leader);
     counters.forwarded++;
     const relay: Relay = new Relay({
       ...{ client, leader: socket, early, counters, now, mayPass },
@@ -67,7 +68,7 @@ export class Relays {
   /** Lets the connections of a term end by themselves, for a while. */
   drain(token: bigint): void {
     const term = this.#terms.get(token);
-    if (term === undefined) return;
+    if (term === undefined || term.relays.size === 0) return;
     for (const relay of term.relays) relay.thaw();
     if (term.cancelDrain !== undefined) return;
     const { clock, drainMs, logger } = this.#options;
@@ -83,17 +84,26 @@ export class Relays {
 
   /** Cuts the connections of a term; how many those were. */
   cut(token: bigint): number {
-    const relays = this.#of(token);
-    for (const relay of relays) relay.cut();
-    return relays.length;
+    // One that was cut in this turn is still here.
+    return this.#of(token).filter((relay) => relay.cut()).length;
   }
 
   cutAll(): number {
     return [...this.#terms.keys()].reduce((sum, token) => sum + this.cut(token), 0);
   }
 
+  /** Terms without connections are kept until the next one: what was told of them is not to be told again. */
+  #begin(leader: Candidate): Term {
+    for (const [token, { relays }] of this.#terms) if (relays.size === 0) this.#terms.delete(token);
+    const told = { broken: false, silent: false };
+    const term = { leader, relays: new Set<Relay>(), silent: new Set<Relay>(), told, cancelDrain: undefined };
+    this.#terms.set(leader.token, term);
+    return term;
+  }
+
   /** Ends the connections that have not ended by themselves; those of slow readers are cut a little later. */
   #finish(term: Term): void {
+    if (term.relays.size === 0) return;
     const { clock, counters } = this.#options;
     counters.cutByDrainEnd += term.relays.size;
     term.cancelDrain?.();
@@ -115,43 +125,46 @@ export class Relays {
     if (error !== undefined) {
       counters.broken++;
       const fields = { error, leader: id, token };
-      if (term.broken) logger.debug(fields, "a connection broke");
+      if (term.told.broken) logger.debug(fields, "a connection broke");
       else logger.warn(fields, "a connection broke; of more in this term only the count is told");
-      term.broken = true;
+      term.told.broken = true;
     }
     if (term.relays.size === 0) {
       term.cancelDrain?.();
-      this.#terms.delete(token);
+      term.cancelDrain = undefined;
     }
     onGone();
   }
 
-  /** Looks for leaders that take what they are sent and say nothing, for as long as there are connections. */
+  /**
+   * Looks for leaders that take what they are sent and say nothing, and for resets under stalled connections, for as long
+   * as there are connections.
+   */
   #lookAfter(): void {
     if (this.#cancelLook !== undefined) return;
-    const { clock, silentMs } = this.#options;
-    this.#cancelLook = clock.at(clock.now() + silentMs / 2, () => {
+    const { clock, silentMs, answerMs = silentMs } = this.#options;
+    this.#cancelLook = clock.at(clock.now() + Math.min(silentMs, answerMs) / 2, () => {
       this.#cancelLook = undefined;
       for (const term of this.#terms.values()) this.#lookAt(term, clock.now());
-      if (this.#terms.size > 0) this.#lookAfter();
+      if (this.size > 0) this.#lookAfter();
     });
   }
 
-  #lookAt({ leader, relays, silent }: Term, now: number): void {
-    const { counters, logger, silentMs } = this.#options;
-    for (const relay of relays) {
+  #lookAt({ leader, relays, silent, told }: Term, now: number): void {
+    const { counters, logger, silentMs, answerMs = Number.POSITIVE_INFINITY } = this.#options;
+    for (const relay of [...relays]) {
+      relay.probe();
       const { silentSince } = relay;
-      if (silentSince === undefined || now - silentSince < silentMs || silent.has(relay)) continue;
+      if (silentSince === undefined) continue;
+      if (now - silentSince >= answerMs && relay.cut()) counters.cutBySilence++;
+      if (now - silentSince < Math.min(silentMs, answerMs) || silent.has(relay)) continue;
       counters.silent++;
-      if (silent.size === 0) {
-        const fields = { leader: leader.id, token: leader.token, silentMs };
-        logger.warn(fields, "the leader takes connections and does not answer on them");
+      if (!told.silent) {
+        told.silent = true;
+        const fields = { leader: leader.id, token: leader.token, silentMs, answerMs };
+        logger.error(fields, "the leader takes connections and does not answer on them");
       }
       silent.add(relay);
     }
   }
-}
-
-function newTerm(leader: Candidate): Term {
-  return { leader, relays: new Set(), silent: new Set(), broken: false, cancelDrain: undefined };
 }

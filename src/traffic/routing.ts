@@ -5,9 +5,12 @@ import type { Term } from "../concurrency/term.ts";
 import type { Logger } from "../log.ts";
 import type { SteppingDown } from "../member/companion.ts";
 import type { Member } from "../member/member.ts";
+import type { Metric } from "../metric.ts";
+import { authority } from "./address.ts";
 import { type Admission, Admissions } from "./admissions.ts";
 import type { Exchange, Onward } from "./exchange.ts";
-import type { CheckedGuard } from "./guard-options.ts";
+import { GuardCounters, type GuardFailure } from "./guard-counters.ts";
+import { type CheckedGuard, checkWait } from "./guard-options.ts";
 import { hopsHeader, hopsOf, stamp, tokenHeader } from "./headers.ts";
 import { Holding } from "./holding.ts";
 import { loopRefusal, refusal } from "./refusal.ts";
@@ -19,6 +22,16 @@ const mostHops = 5;
 const supersededMs = 1_000;
 /** Of the time to stop, a tenth is left for those to stop that were told to. */
 const finishShare = 0.9;
+
+const failureTexts: Readonly<Record<GuardFailure, string>> = {
+  unreachable: "a request could not be passed on to the leader, and is tried again",
+  broken: "the leader broke off a request that was passed on to it",
+  late: "the leader has not answered a request that was passed on to it",
+  stalled: "the leader stopped in the middle of an answer, which was broken off",
+  full: "too many requests wait for a leader; refusing more",
+  waited: "no leader took a request for as long as it may wait",
+  loop: "members pass requests on in circles: the leader's address leads to the wrong place",
+};
 
 type Serve = (admission: Admission) => unknown;
 
@@ -35,6 +48,10 @@ export class Routing {
   readonly #served: WeakSet<object> = new WeakSet();
   #leaving = false;
   #passing: { readonly token: bigint; readonly superseded: AbortController } | undefined;
+  readonly #counters: GuardCounters = new GuardCounters();
+  readonly #labels: { readonly election: string; readonly id: string };
+  /** What has been told of this leader; of more only the count is. */
+  #told: { readonly token: bigint; readonly about: Set<GuardFailure> } | undefined;
 
   constructor(member: Member, options: CheckedGuard) {
     this.#options = options;
@@ -45,7 +62,9 @@ export class Routing {
         this.#admissions.closeAfter();
       },
       left: () => this.#whereabouts.left(),
+      metrics: () => this.metrics(),
     });
+    this.#labels = { election: member.election, id: member.id };
     this.#clock = surroundings.etcd.clock;
     this.#logger = surroundings.logger;
     this.#admissions = new Admissions(this.#clock);
@@ -63,8 +82,13 @@ export class Routing {
     return this.#holding.size;
   }
 
-  drain(budgetMs: number): Promise<boolean> {
-    return this.#admissions.drain(budgetMs);
+  metrics(): readonly Metric[] {
+    return this.#counters.metrics(this.#labels, { inFlight: this.inFlight, held: this.held });
+  }
+
+  async drain(budgetMs: number): Promise<boolean> {
+    checkWait("budgetMs", budgetMs);
+    return await this.#admissions.drain(budgetMs);
   }
 
   admission(request: IncomingMessage): Admission | undefined {
@@ -101,6 +125,7 @@ export class Routing {
   async #passOn(exchange: Exchange, serve: Serve): Promise<void> {
     const hops = hopsOf(exchange.request);
     const until = this.#clock.now() + this.#options.hold.timeoutMs;
+    let trouble: Error | undefined;
     for (let tries = 0; !exchange.gone; ) {
       const where = this.#whereabouts.now();
       if (where.at === "here") {
@@ -108,20 +133,22 @@ export class Routing {
         return;
       }
       if (where.at === "there" && hops >= mostHops) {
+        this.#failed("loop", where, new Error(`members have passed a request on ${hops} times`));
         exchange.refuse(loopRefusal(where, hops));
         return;
       }
       // A kept connection may have been closed on the other side, which the second try finds out.
       if (where.at === "there" && tries < 2) {
         tries++;
-        const end = await exchange.forward(this.#onward(exchange, hops, where));
-        if (end === "done") return;
+        trouble = await exchange.forward(this.#onward(exchange, hops, where));
+        if (trouble === undefined) return;
         continue;
       }
       const leftMs = until - this.#clock.now();
       const hopeless = where.at === "nowhere" && where.hopeless;
       if (leftMs <= 0 || hopeless || !(await this.#hold(exchange, leftMs))) {
-        exchange.refuse(refusal(exchange, where, this.#options));
+        if (!hopeless) this.#gaveUp(where, leftMs <= 0 ? "waited" : "full", trouble);
+        exchange.refuse(refusal(exchange, where, this.#options, trouble));
         return;
       }
       tries = 0;
@@ -135,6 +162,25 @@ export class Routing {
     if (inTime) return;
     const fields = { cause, requests, budgetMs };
     this.#logger.warn(fields, "requests of the term had not ended in their time: their connections were cut");
+  }
+
+  #gaveUp(where: Whereabout, how: "waited" | "full", trouble: Error | undefined): void {
+    const { most, timeoutMs } = this.#options.hold;
+    const limit = how === "full" ? `${most} requests are held` : `it was held for ${timeoutMs} ms`;
+    this.#failed(how, where, trouble ?? new Error(limit));
+  }
+
+  /** Counts it, and tells the first of its kind in a leader's term. */
+  #failed(how: GuardFailure, where: Whereabout, error: Error): void {
+    this.#counters.failures[how]++;
+    const leader = where.at === "here" ? undefined : where.leader;
+    const token = leader?.token ?? 0n;
+    if (this.#told?.token !== token) this.#told = { token, about: new Set() };
+    if (this.#told.about.has(how)) return;
+    this.#told.about.add(how);
+    const address = where.at === "there" ? authority(where.address) : undefined;
+    const fields = { error, leader: leader?.id, token, address };
+    this.#logger.warn(fields, `${failureTexts[how]}; of more in this term only the count is told`);
   }
 
   /** Waits until there may be news. False if there is no place to wait. */
@@ -157,6 +203,10 @@ export class Routing {
       answerTimeoutMs: this.#options.answerTimeoutMs,
       superseded: this.#supersededSignal(leader.token),
       reached: () => this.#holding.wake(),
+      answered: () => {
+        this.#counters.forwarded++;
+      },
+      failed: (how, error) => this.#failed(how, where, error),
     };
   }
 

@@ -1,10 +1,12 @@
 import { type IncomingMessage, STATUS_CODES } from "node:http";
 import { type Duplex, pipeline } from "node:stream";
 import { systemClock } from "../clock.ts";
+import { onAbort } from "../waiting.ts";
+import { noteUpgraded } from "./close-server.ts";
 import type { Exchange, Onward, Refusal } from "./exchange.ts";
 import { endToEnd } from "./headers.ts";
-import { badGateway } from "./request-exchange.ts";
-import { openUpstream, whenConnected } from "./upstream.ts";
+import { badGateway, breakOffStalled } from "./request-exchange.ts";
+import { openUpstream, repeatable, whenConnected } from "./upstream.ts";
 
 /** A connection that asks to go on in another protocol, such as WebSocket. */
 export class UpgradeExchange implements Exchange {
@@ -19,6 +21,7 @@ export class UpgradeExchange implements Exchange {
     this.#head = head;
     // Node.js has taken its own listener away: an error without one ends the process.
     socket.on("error", () => {});
+    noteUpgraded(socket);
   }
 
   get gone(): boolean {
@@ -37,39 +40,52 @@ export class UpgradeExchange implements Exchange {
   closeAfter(): void {}
 
   refuse({ status, headers, text }: Refusal): void {
-    const own = { ...headers, "content-type": "text/plain; charset=utf-8" };
-    const length = Buffer.byteLength(text);
-    this.#begin(status, STATUS_CODES[status] ?? "", [
-      ...Object.entries(own).flat(),
-      ...["content-length", `${length}`, "connection", "close"],
-    ]);
-    this.#socket.end(text);
+    const own = {
+      ...headers,
+      ...{ "content-type": "text/plain; charset=utf-8", "content-length": `${Buffer.byteLength(text)}` },
+      connection: "close",
+    };
+    this.#begin(status, STATUS_CODES[status] ?? "", Object.entries(own).flat());
+    // A client that does not end its half must not keep the connection: nobody else looks after it any more.
+    this.#socket.end(text, () => this.#socket.destroy());
   }
 
-  forward(onward: Onward): Promise<"done" | "unsent"> {
+  forward(onward: Onward): Promise<Error | undefined> {
     return new Promise((resolve) => {
       const outgoing = openUpstream(this.request, onward, this.request.headers.upgrade);
-      let at: "connecting" | "sent" | "answered" = "connecting";
-      const { answerTimeoutMs } = onward;
+      let at: "connecting" | "sent" | "late" | "answered" = "connecting";
+      const { answerTimeoutMs, superseded } = onward;
+      // Where it has been answered it is served by one who leads no more.
+      const forgetSuperseded = onAbort(superseded, () => {
+        outgoing.destroy(new Error("another member leads"));
+        if (at === "answered") this.#socket.destroy();
+      });
       const cancel = systemClock.at(systemClock.now() + answerTimeoutMs, () => {
+        if (at === "sent") at = "late";
         outgoing.destroy(new Error(`no answer within ${answerTimeoutMs} ms`));
       });
       const forget = this.onEnd(() => {
         cancel();
+        forgetSuperseded();
         outgoing.destroy();
-        resolve("done");
+        resolve(undefined);
       });
       const answered = (answer: IncomingMessage, headers: readonly string[]): void => {
         cancel();
         at = "answered";
+        onward.answered();
         this.#begin(answer.statusCode ?? 502, answer.statusMessage ?? "", headers);
       };
       const failed = (error: Error): void => {
         cancel();
         if (this.gone || at === "answered") return;
         forget();
-        if (at === "sent") this.refuse(badGateway(onward, error));
-        resolve(at === "sent" ? "done" : "unsent");
+        forgetSuperseded();
+        const again = at === "connecting" || (superseded.aborted && repeatable(this.request));
+        const failure = ({ connecting: "unreachable", sent: "broken", late: "late" } as const)[at];
+        if (failure === "unreachable" || !again) onward.failed(failure, error);
+        if (!again) this.refuse(badGateway(onward, error));
+        resolve(again ? error : undefined);
       };
       whenConnected(outgoing, () => {
         at = "sent";
@@ -82,7 +98,11 @@ export class UpgradeExchange implements Exchange {
       });
       outgoing.once("response", (answer) => {
         answered(answer, [...endToEnd(answer.rawHeaders), "Connection", "close"]);
-        pipeline(answer, this.#socket, () => {});
+        const forgetStalled = breakOffStalled(answer, this.#socket, onward);
+        pipeline(answer, this.#socket, () => {
+          forgetStalled();
+          this.#socket.destroy();
+        });
       });
       outgoing.on("error", failed);
       outgoing.once("close", () => failed(new Error("the connection was closed")));

@@ -8,6 +8,7 @@ import type { Route } from "./gateway-route.ts";
 import type { GatewayCounters } from "./gateway-stats.ts";
 import type { Target } from "./gateway-target.ts";
 import { connectLeader, LoopError } from "./leader-connection.ts";
+import { probeReset } from "./reset-probe.ts";
 
 /** How much of what a waiting client sends is taken; the rest stays with the kernel. */
 const earlyBytes = 64 * 1_024;
@@ -134,7 +135,7 @@ export class WaitingRoom {
       counters.refusedFull++;
       if (!this.#toldFull) {
         this.#toldFull = true;
-        logger.warn({ holdConnections }, "too many connections wait for a leader; refusing more");
+        logger.error({ holdConnections }, "too many connections wait for a leader; refusing more");
       }
       this.#sendAway(guest);
       return;
@@ -185,8 +186,9 @@ export class WaitingRoom {
     if (error instanceof LoopError) counters.loops++;
     if (this.#failures++ === 0) {
       const fields = { error, leader: id, token, address: name };
+      // Clients feel it, so whoever hears of errors alone is told, as the command's user is by default.
       if (error instanceof LoopError) logger.error(fields, `${error.message}; connections wait`);
-      else logger.warn(fields, "cannot connect to the leader; connections wait while it is tried again");
+      else logger.error(fields, "cannot connect to the leader; connections wait while it is tried again");
     }
     if (this.#retrying === undefined) {
       const pauseMs = backoffMs(clock, this.#failures, 20, longestRetryMs);
@@ -228,7 +230,8 @@ export class WaitingRoom {
       this.#ticking = undefined;
       const now = clock.now();
       for (const guest of [...this.#guests]) {
-        const { attempt } = guest;
+        const { attempt, client } = guest;
+        probeReset(client);
         if (now - guest.since >= holdMs) {
           counters.refusedLate++;
           this.#sendAway(guest);

@@ -88,6 +88,7 @@ describe("the codes", () => {
     [{ port: 0, hots: "::" }, 'health must be without unknown fields, got "hots"'],
     [{ port: 0, codes: { lead: {} } }, "health.codes must be of leader"],
     [{ port: 0, codes: { leader: { yes: 99 } } }, "health.codes.leader.yes must be an HTTP status"],
+    [{ port: 0, codes: { leader: { ja: 204 } } }, 'health.codes.leader must be of yes and no, got "ja"'],
     [{ port: 0, codes: { leader: { yes: 503 } } }, "health.codes.leader must be different"],
     [7, "health must be an object"],
   ])("%j is refused", (options, message) => {

@@ -128,7 +128,9 @@ describe("the health endpoints", () => {
   });
 
   test("are asked as load balancers ask", async () => {
-    const a = await join("a", election(), { health: { port: 0, codes: { standby: { no: 429 } } } });
+    const a = await join("a", election(), {
+      health: { port: 0, codes: { standby: { no: 429 }, primary: { yes: 204 } } },
+    });
     await eventually(() => expect(a.role).toBe("leader"));
     const port = a.healthPort as number;
     const ended = ["Host: x", "Connection: close"];
@@ -144,6 +146,12 @@ describe("the health endpoints", () => {
     expect(head.headers.get("content-length")).toBe(get.headers.get("content-length"));
     expect(JSON.parse(get.body)).toMatchObject({ ok: true, role: "leader" });
     expect((await rawHttp(port, ["GET /standby HTTP/1.0"])).status).toBe(429);
+    const bodiless = await rawHttp(port, ["GET /primary HTTP/1.1", ...ended]);
+    expect([bodiless.status, bodiless.headers.has("content-length"), bodiless.body]).toEqual([
+      204,
+      false,
+      "",
+    ]);
     expect((await rawHttp(port, ["GET /live?verbose=1 HTTP/1.0"])).status).toBe(200);
     expect((await rawHttp(port, ["GET http://a.example/health HTTP/1.1", ...ended])).status).toBe(200);
     expect((await rawHttp(port, ["OPTIONS * HTTP/1.1", ...ended])).status).toBe(404);

@@ -51,6 +51,15 @@ describe("the gateway command", () => {
     const text = await (await fetch(metrics)).text();
     expect(text).toContain('succession_gateway_connections_open{election="/command"} 1\n');
     expect((await fetch(metrics, { method: "POST" })).status).toBe(405);
+    // What its clients feel is told without asking for it.
+    const [refusing] = await freePorts(1);
+    await etcd.put("/command/1", `a:127.0.0.1:${refusing}`);
+    await child.waitFor(`127.0.0.1:${refusing}`, startMs);
+    using refused = new Client(address as string);
+    await child.waitForError("cannot connect to the leader", startMs);
+    refused.socket.resetAndDestroy();
+    const held = 'succession_gateway_connections_held{election="/command"}';
+    await eventually(async () => expect(await (await fetch(metrics)).text()).toContain(`${held} 0\n`));
     child.signal("SIGTERM");
     await child.waitForError("waiting for 1 connections to end", startMs);
     client.write("still here");
@@ -58,7 +67,7 @@ describe("the gateway command", () => {
     client.socket.end();
     expect(await child.exit).toEqual({ code: 0, signal: null });
     expect(await told(child, "stats")).toMatchObject({
-      accepted: 1,
+      accepted: 2,
       forwarded: 1,
       broken: 0,
       cutByDrainEnd: 0,

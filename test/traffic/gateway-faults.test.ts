@@ -1,11 +1,14 @@
 import { once } from "node:events";
-import { connect, createServer, type Socket } from "node:net";
+import { connect, createServer, Socket } from "node:net";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import type { Candidate } from "../../src/concurrency/line.ts";
 import { DevServer } from "../../src/devserver/dev-server.ts";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import { exposition } from "../../src/metric.ts";
 import { Gateway } from "../../src/traffic/gateway.ts";
 import type { GatewaySettings } from "../../src/traffic/gateway-options.ts";
+import { newCounters } from "../../src/traffic/gateway-stats.ts";
+import { Relays } from "../../src/traffic/relays.ts";
 import { notebook } from "../member/world.ts";
 import { eventually } from "../support/eventually.ts";
 import { freePorts } from "../support/free-ports.ts";
@@ -47,6 +50,27 @@ async function open(
   return { gateway, told, [Symbol.asyncDispose]: () => gateway.close() };
 }
 
+/** So many that the connections to etcd, which come and go, do not matter. */
+const many = 10;
+
+/** How many TCP connections this process has open. */
+const openSockets = (): number =>
+  process.getActiveResourcesInfo().filter((each) => each === "TCPSocketWrap").length;
+
+/** Waits until a counter that has begun to grow does so no more. */
+async function untilStill(counter: () => number): Promise<void> {
+  let before = -1;
+  await eventually(
+    () => {
+      const now = counter();
+      const still = now > 0 && now === before;
+      before = now;
+      expect(still).toBe(true);
+    },
+    { everyMs: 200, timeoutMs: 20_000 },
+  );
+}
+
 describe("a gateway that etcd does not answer", () => {
   test("passes nothing on and cuts what there is, and goes on when etcd answers again", async () => {
     const { election, lead } = newElection();
@@ -86,6 +110,25 @@ describe("a gateway that etcd does not answer", () => {
     const { kvs } = await etcd.range(`${election}/`, { prefix: true });
     expect(kvs).toHaveLength(1);
   });
+});
+
+test("a connection is counted as cut once, however many changes of a moment say so", () => {
+  const { logger } = notebook();
+  const relays = new Relays({
+    ...{ clock: etcd.clock, logger, counters: newCounters(), drainMs: 0, silentMs: 60_000 },
+    ...{ answerMs: undefined, mayPass: () => true, now: () => 0, onGone: () => {} },
+  });
+  const leader: Candidate = {
+    id: "a",
+    key: "/e/1",
+    token: 1n,
+    revision: 1n,
+    leaseId: 0n,
+    value: new Uint8Array(),
+  };
+  relays.add(new Socket(), new Socket(), leader, []);
+  expect([relays.cutAll(), relays.cutAll()]).toEqual([1, 0]);
+  relays.finishAll();
 });
 
 describe("a leader that cannot be reached", () => {
@@ -133,14 +176,41 @@ describe("a leader that cannot be reached", () => {
     for (const client of clients) client[Symbol.dispose]();
   });
 
-  test("forgets a client that goes while it waits", async () => {
-    const { election } = newElection();
-    await using opened = await open(election);
+  test.each([0, 256 * 1_024])(
+    "forgets at once clients that send %i bytes and reset while they wait",
+    async (bytes) => {
+      const { election } = newElection();
+      await using opened = await open(election);
+      const { gateway } = opened;
+      const before = openSockets();
+      const clients = Array.from({ length: many }, () => new Client(gateway.address));
+      // Of so much not all is read, so that no reading tells that they have gone.
+      for (const { socket } of clients) socket.write(Buffer.alloc(bytes));
+      await eventually(() => expect(gateway.stats.waiting).toBe(many));
+      for (const { socket } of clients) socket.resetAndDestroy();
+      await eventually(() => expect(gateway.stats.waiting).toBe(0));
+      await eventually(() => expect(openSockets()).toBeLessThan(before + many));
+      expect(gateway.stats).toMatchObject({ accepted: many, refusedLate: 0, broken: 0 });
+    },
+  );
+
+  test("forgets at once clients that reset while it is tried", async () => {
+    const { election, lead } = newElection();
+    await using proxy = await TcpProxy.start({ target: "127.0.0.1:9" });
+    await proxy.blackHole({ accept: false });
+    await lead(proxy.endpoint);
+    await using opened = await open(election, { connectMs: 60_000 });
     const { gateway } = opened;
-    using client = new Client(gateway.address);
-    await eventually(() => expect(gateway.stats.waiting).toBe(1));
-    client.socket.resetAndDestroy();
+    await eventually(() =>
+      expect(exposition(gateway.metrics())).toMatch(/^succession_gateway_open\{.*\} 1$/m),
+    );
+    const before = openSockets();
+    const clients = Array.from({ length: many }, () => new Client(gateway.address));
+    await eventually(() => expect(gateway.stats.waiting).toBe(many));
+    for (const { socket } of clients) socket.resetAndDestroy();
     await eventually(() => expect(gateway.stats.waiting).toBe(0));
+    await eventually(() => expect(openSockets()).toBeLessThan(before + many));
+    expect(gateway.stats).toMatchObject({ accepted: many, connectFailures: 0, forwarded: 0 });
   });
 
   test.each(["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]"])(
@@ -224,6 +294,36 @@ describe("a leader that was reached", () => {
     for (const client of clients) client[Symbol.dispose]();
   });
 
+  test("and stays silent for longer than it may is left, counted", async () => {
+    const { election, lead } = newElection();
+    await using service = await NamedService.start("dumb", { serve: false });
+    await lead(service.address);
+    await using opened = await open(election, { answerMs: 200 });
+    const { gateway, told } = opened;
+    using client = new Client(gateway.address);
+    using idle = new Client(gateway.address);
+    client.write("anybody there?");
+    expect(await client.end()).toBe("ECONNRESET");
+    expect(gateway.stats).toMatchObject({ silent: 1, cutBySilence: 1, open: 1 });
+    expect([told("does not answer"), idle.ended]).toEqual([1, undefined]);
+    expect(exposition(gateway.metrics())).toMatch(/^succession_gateway_cut_total\{.*"silent"\} 1$/m);
+  });
+
+  test("forgets clients that reset while it takes no more of what they send", async () => {
+    const { election, lead } = newElection();
+    await using service = await NamedService.start("dumb", { serve: false });
+    service.server.on("connection", (socket: Socket) => socket.pause());
+    await lead(service.address);
+    await using opened = await open(election, { silentMs: 100 });
+    const { gateway } = opened;
+    const clients = [new Client(gateway.address), new Client(gateway.address)];
+    for (const { socket } of clients) socket.write(Buffer.alloc(32 * 1_024 * 1_024));
+    await eventually(() => expect(gateway.stats.silent).toBe(2));
+    await untilStill(() => gateway.stats.bytesToLeader);
+    for (const { socket } of clients) socket.resetAndDestroy();
+    await eventually(() => expect(gateway.stats).toMatchObject({ open: 0, waiting: 0, broken: 2 }));
+  });
+
   test("and breaks the connection breaks it for the client, counted once", async () => {
     const { election, lead } = newElection();
     await using service = await NamedService.start("one");
@@ -235,6 +335,11 @@ describe("a leader that was reached", () => {
     for (const socket of [...service.sockets]) socket.resetAndDestroy();
     for (const client of clients) expect(await client.end()).toBe("ECONNRESET");
     await eventually(() => expect(gateway.stats).toMatchObject({ broken: 2, open: 0 }));
+    // Also when there was no connection meanwhile.
+    using later = new Client(gateway.address);
+    await later.sees("hello from one");
+    for (const socket of [...service.sockets]) socket.resetAndDestroy();
+    await eventually(() => expect(gateway.stats).toMatchObject({ broken: 3, open: 0 }));
     expect(told("a connection broke; of more in this term only the count is told")).toBe(1);
   });
 
@@ -290,16 +395,7 @@ describe("a leader that was reached", () => {
     const client = connect(Number(gateway.address.split(":")[1]), "127.0.0.1");
     client.pause();
     // It stands still when all buffers are full, those of the kernel too; the gateway's are small.
-    let before = -1;
-    await eventually(
-      () => {
-        const { bytesToClients } = gateway.stats;
-        const stands = bytesToClients > 0 && bytesToClients === before;
-        before = bytesToClients;
-        expect(stands).toBe(true);
-      },
-      { everyMs: 200, timeoutMs: 20_000 },
-    );
+    await untilStill(() => gateway.stats.bytesToClients);
     expect(sent).toBeLessThan(48 * 1_024 * 1_024);
     let received = 0;
     client.on("data", (data: Buffer) => {

@@ -1,11 +1,13 @@
 import { once } from "node:events";
-import { Agent, get, type IncomingMessage } from "node:http";
-import { connect, type Socket } from "node:net";
+import { Agent, createServer, get, type IncomingMessage } from "node:http";
+import { connect, createServer as createTcpServer, type Socket } from "node:net";
 import { describe, expect, test } from "vitest";
 import { Etcd } from "../../src/etcd/etcd.ts";
 import { Member } from "../../src/member/member.ts";
+import { exposition } from "../../src/metric.ts";
 import { closeServer } from "../../src/traffic/close-server.ts";
-import { gate } from "../member/world.ts";
+import { leaderOnly } from "../../src/traffic/leader-only.ts";
+import { gate, notebook } from "../member/world.ts";
 import { eventually } from "../support/eventually.ts";
 import { rawHttp } from "../support/raw-http.ts";
 import { ask, bench, type Service } from "./service.ts";
@@ -202,7 +204,7 @@ describe("a guard that forwards", () => {
     const first = `${a.member.term?.token}`;
     const posted = await rawHttp(
       b.port,
-      ["POST / HTTP/1.1", "Host: dies.example", "Content-Length: 2"],
+      ["POST / HTTP/1.1", "Host: dies.example", "Content-Length: 2", "Connection: close"],
       "hi",
     );
     expect([posted.status, asked]).toEqual([502, 1]);
@@ -246,6 +248,92 @@ describe("a guard that forwards", () => {
       body: expect.stringContaining("no answer within 200 ms"),
     });
   });
+
+  test("breaks off an answer in whose middle the leader stops, tells it once, and counts it", async () => {
+    const { logger, said } = notebook();
+    const [, b] = (await line(["a", "b"], {
+      guard: { otherwise: "forward", answerTimeoutMs: 200 },
+      settings: { stopTimeoutMs: 0, logger },
+      handle: (_request, response) => {
+        response.writeHead(200, { "content-length": 100 });
+        response.write("half");
+      },
+    })) as [Service, Service];
+    const got = async (): Promise<Error> => {
+      const [answer] = (await once(get({ port: b.port, agent: false }), "response")) as [IncomingMessage];
+      return await answer.toArray().then(
+        () => new Error("it ended well"),
+        (error) => error,
+      );
+    };
+    expect(await Promise.all([got(), got()])).toMatchObject([{ code: "ECONNRESET" }, { code: "ECONNRESET" }]);
+    const told = said.filter(({ message }) => message.startsWith("the leader stopped in the middle"));
+    expect(told).toHaveLength(1);
+    // A second guard of the same member must not tell each number twice.
+    leaderOnly(b.member);
+    const text = exposition(b.member.metrics());
+    expect(text.match(/^succession_guard_held\{/gm)).toHaveLength(1);
+    expect(text).toMatch(/^succession_guard_failures_total\{.*,reason="stalled"\} 2$/m);
+    expect(text).toMatch(/^succession_guard_forwarded_total\{.*\} 2$/m);
+    expect(text).toMatch(/^succession_guard_held\{.*\} 0$/m);
+  });
+
+  test("says 504 where the leader takes a request and reads no more of it", async () => {
+    const [, b] = (await line(["a", "b"], {
+      guard: { otherwise: "forward", answerTimeoutMs: 300 },
+      settings: { stopTimeoutMs: 0 },
+      handle: () => {},
+    })) as [Service, Service];
+    const socket = connect({ port: b.port, host: "127.0.0.1" });
+    socket.on("error", () => {});
+    socket.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 67108864\r\n\r\n");
+    socket.write(Buffer.alloc(67_108_864));
+    const [answer] = await once(socket, "data");
+    expect(`${answer}`).toMatch(/^HTTP\/1.1 504 /);
+    expect(`${answer}`).toContain("no answer, and no reading, within 300 ms");
+    expect(exposition(b.guard.metrics())).toMatch(/^succession_guard_failures_total\{.*"late"\} 1$/m);
+    socket.destroy();
+  });
+
+  test("says why, where the leader could not be reached for as long as a request may wait", async () => {
+    const { logger, said } = notebook();
+    const [a, b] = (await line(["a", "b"], {
+      guard: { otherwise: "forward", hold: { timeoutMs: 300 } },
+      settings: { logger },
+    })) as [Service, Service];
+    await new Promise((resolve) => a.server.close(resolve));
+    const { status, body } = await ask(b);
+    expect([status, body]).toEqual([
+      503,
+      expect.stringMatching(/^a:.* leads at 127\.0\.0\.1:\d+, and has not answered: connect ECONNREFUSED /),
+    ]);
+    expect(said.filter(({ message }) => message.startsWith("a request could not be passed on"))).toHaveLength(
+      1,
+    );
+    const text = exposition(b.guard.metrics());
+    expect(text).toMatch(/"unreachable"\} [1-9]/);
+    expect(text).toMatch(/"waited"\} 1$/m);
+  });
+
+  test.each(["200 o\0k", "099 low"])(
+    "says 502 to an answer of %j, which cannot be passed on",
+    async (odd) => {
+      const election = store.election();
+      const leader = createTcpServer((socket) =>
+        socket.on("error", () => {}).once("data", () => socket.end(`HTTP/1.1 ${odd}\r\nX: 1\r\n\r\n`)),
+      );
+      await once(leader.listen(0, "127.0.0.1"), "listening");
+      const etcd = new Etcd({ endpoints: [store.endpoint] });
+      await etcd.put(`${election}/1`, `odd:127.0.0.1:${(leader.address() as { port: number }).port}`);
+      const b = await store.start({ election, name: "b", ...forward });
+      expect(await ask(b)).toMatchObject({
+        statusLine: "HTTP/1.1 502 Bad Gateway",
+        body: expect.stringContaining("its answer cannot be passed on: Invalid "),
+      });
+      await etcd.close();
+      leader.close();
+    },
+  );
 
   test("breaks off an answer that breaks off", async () => {
     const [, b] = (await line(["a", "b"], {
@@ -354,7 +442,7 @@ describe("a connection that is upgraded", () => {
 
   const lines = ["GET /chat HTTP/1.1", "Host: x", "Connection: Upgrade", "Upgrade: echo"];
 
-  async function open({ port }: Service): Promise<{ socket: Socket; text: () => string }> {
+  async function open({ port }: { readonly port: number }): Promise<{ socket: Socket; text: () => string }> {
     const socket = connect({ port, host: "127.0.0.1" });
     let text = "";
     socket.setEncoding("utf8").on("data", (piece) => {
@@ -363,6 +451,9 @@ describe("a connection that is upgraded", () => {
     socket.write(`${lines.join("\r\n")}\r\n\r\n`);
     return { socket, text: () => text };
   }
+
+  const connectionsOf = ({ server }: Service): Promise<number> =>
+    new Promise((resolve) => server.getConnections((_error, count) => resolve(count)));
 
   test.each([
     ["at the leader", 0],
@@ -384,10 +475,62 @@ describe("a connection that is upgraded", () => {
     expect(text()).toMatch(/bye\n$/);
   });
 
+  test("is ended by closeServer when the time is over, whoever upgraded it", async () => {
+    const [a, b] = (await line(["a", "b"], forward)) as [Service, Service];
+    echo(a);
+    echo(b);
+    const passedOn = await open(b);
+    await eventually(() => expect(passedOn.text()).toMatch(/^HTTP\/1.1 101 /));
+    const closed = once(passedOn.socket, "close");
+    await closeServer(b.server, { timeoutMs: 50 });
+    await closed;
+    // Of one that a listener of the service's own has taken it knows nothing, and still does not wait for ever.
+    const others = createServer().listen(0, "127.0.0.1");
+    others.on("upgrade", (_request, socket) => socket.write("HTTP/1.1 101 Switching Protocols\r\n\r\n"));
+    await once(others, "listening");
+    const { socket, text } = await open(others.address() as { port: number });
+    await eventually(() => expect(text()).toMatch(/^HTTP\/1.1 101 /));
+    await closeServer(others, { timeoutMs: 50 });
+    socket.destroy();
+    await expect(closeServer(others, { timeoutMs: Number.NaN })).rejects.toThrow(/^timeoutMs must be/);
+  });
+
+  test("to a leader who hangs is ended when another one leads", async () => {
+    const election = store.election();
+    const hung = createServer().on("upgrade", (_request, socket) => {
+      const head = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n";
+      socket.on("error", () => {}).write(head);
+    });
+    await once(hung.listen(0, "127.0.0.1"), "listening");
+    const etcd = new Etcd({ endpoints: [store.endpoint] });
+    const { port } = hung.address() as { port: number };
+    await etcd.put(`${election}/1`, `hung:127.0.0.1:${port}`);
+    const b = await store.start({ election, name: "b", ...forward });
+    const c = await store.start({ election, name: "c", ...forward });
+    echo(b);
+    echo(c);
+    const { socket, text } = await open(c);
+    await eventually(() => expect(text()).toMatch(/^HTTP\/1.1 101 /));
+    const closed = once(socket, "close");
+    await etcd.delete(`${election}/1`);
+    await closed;
+    expect(b.member.role).toBe("leader");
+    await etcd.close();
+    hung.closeAllConnections();
+    hung.close();
+  });
+
   test("is refused by a standby that does not forward", async () => {
     const [, b] = (await line(["a", "b"])) as [Service, Service];
     echo(b);
-    expect(await rawHttp(b.port, lines)).toMatchObject({ status: 503 });
+    const { statusLine, headers } = await rawHttp(b.port, lines);
+    expect([statusLine, headers.get("connection")]).toEqual(["HTTP/1.1 503 Service Unavailable", "close"]);
+    // Also where the client does not end its half.
+    const socket = connect({ port: b.port, host: "127.0.0.1", allowHalfOpen: true });
+    socket.resume().write(`${lines.join("\r\n")}\r\n\r\n`);
+    await once(socket, "end");
+    await eventually(async () => expect(await connectionsOf(b)).toBe(0));
+    socket.destroy();
   });
 
   test("is answered as the leader answers where he does not upgrade it", async () => {

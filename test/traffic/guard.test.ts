@@ -61,6 +61,8 @@ describe("a guard that responds", () => {
     [{ hold: { timeoutMs: Number.NaN } }, "hold.timeoutMs must be a number of milliseconds"],
     [{ retryAfterSeconds: 0.5 }, "retryAfterSeconds must be an integer"],
     [{ lingerMs: -1 }, "lingerMs must be"],
+    [{ hold: null } as never, "hold must be an object, got null"],
+    [{ hold: { timeout: 5 } } as never, 'hold must be without unknown fields, got "timeout"'],
     [
       { otherwize: "forward" } as LeaderOnlyOptions,
       'options must be without unknown fields, got "otherwize"',
@@ -69,6 +71,12 @@ describe("a guard that responds", () => {
     const member = await Member.join({ endpoints: [store.endpoint], election: "/guard/options", id: "a" });
     expect(() => leaderOnly(member, options)).toThrow(message);
     await member.leave();
+  });
+
+  test("refuses what is no member, and a budget that is no time", async () => {
+    expect(() => leaderOnly(undefined as never)).toThrow(/^member must be what Member.join resolves to/);
+    const { guard } = (await line(["a"]))[0] as Service;
+    await expect(guard.drain(Number.NaN)).rejects.toThrow(/^budgetMs must be a number of milliseconds/);
   });
 });
 
