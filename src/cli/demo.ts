@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { Dashboard } from "../dashboard/dashboard.ts";
 import { DevServer } from "../devserver/dev-server.ts";
 import { Etcd } from "../etcd/etcd.ts";
+import { silentLogger } from "../log.ts";
 import { defaultMetaPrefix } from "../member/details.ts";
 import { Gateway } from "../traffic/gateway.ts";
 import { type Command, type Context, etcdFlags, timeoutFlag } from "./command.ts";
@@ -114,7 +115,8 @@ async function onStage(
   const record = new DemoRecord();
   const show = new Show(output, args.has("json"));
   const tell = (text: string): void => show.tell(text);
-  const gateway = await Gateway.open({ etcd, election: of.election, port: 0 });
+  // It is the show that kills its leaders: that one refuses connections is no news.
+  const gateway = await Gateway.open({ etcd, election: of.election, port: 0, logger: silentLogger });
   const stage = new Stage({
     ...of,
     gateway: gateway.address,
