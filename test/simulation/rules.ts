@@ -56,7 +56,9 @@ export class Rules {
   put(key: TrueKey, created: boolean): void {
     const owner = this.#simulation.cluster.leases.get(key.lease)?.owner;
     this.#simulation.note(`etcd: ${key.key} = ${key.value}, token ${key.token}`);
-    if (typeof owner === "object") this.waiting.put(owner, key, created);
+    if (typeof owner !== "object") return;
+    // What an operator puts on a member's lease is not where that member stands.
+    this.waiting.put(owner, key, created && this.#simulation.truth.actor === owner);
   }
 
   removed(removal: Removal): void {
