@@ -2,7 +2,7 @@ import type { Candidate } from "../concurrency/line.ts";
 import { toText } from "../etcd/bytes.ts";
 import type { Surroundings } from "../member/companion.ts";
 import { detailsKey, parseDetails } from "../member/details.ts";
-import { type Address, addressInId, parseAddress } from "./address.ts";
+import { type Address, trafficAddress } from "./address.ts";
 
 /** Details are put just after the key: so long they may be missing, and are looked for again. */
 const lateMs = 2_000;
@@ -76,18 +76,17 @@ export class LeaderAddresses {
   /** Never rejects. */
   async #ask(candidate: Candidate, entry: Entry): Promise<void> {
     const { etcd, line, metaPrefix, logger } = this.#surroundings;
-    const fallback = addressInId(candidate.id);
     try {
       const key = detailsKey(line.election, candidate.leaseId, metaPrefix);
       const { kvs } = await etcd.range(key, { timeoutMs: readMs });
-      const told = kvs[0] === undefined ? undefined : parseDetails(toText(kvs[0].value)).address;
-      entry.address = (typeof told === "string" ? parseAddress(told) : undefined) ?? fallback;
+      const details = kvs[0] === undefined ? {} : parseDetails(toText(kvs[0].value));
+      entry.address = trafficAddress(candidate.id, details);
       entry.settled = kvs.length > 0 || etcd.clock.now() - entry.askedAt > lateMs;
       if (!entry.settled || entry.address !== undefined) return;
-      const fields = { leader: candidate.id, address: told };
+      const fields = { leader: candidate.id, address: details.address };
       logger.warn(fields, "a leader tells no usable address: set `address` to its host:port when it joins");
     } catch (error) {
-      entry.address ??= fallback;
+      entry.address ??= trafficAddress(candidate.id);
       logger.debug({ error, leader: candidate.id }, "cannot read a leader's details yet");
     }
   }
