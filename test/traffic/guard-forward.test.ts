@@ -99,9 +99,10 @@ describe("a guard that forwards", () => {
           return;
         }
         const piece = Buffer.alloc(65_536);
+        const closed = once(response, "close");
         while (written < total) {
           written += piece.length;
-          if (!response.write(piece)) await Promise.race([once(response, "drain"), once(response, "close")]);
+          if (!response.write(piece)) await Promise.race([once(response, "drain"), closed]);
           if (response.closed) return;
         }
         response.end();
