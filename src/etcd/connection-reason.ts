@@ -20,7 +20,8 @@ function hint(reason: string, secure: boolean): string {
 
 const hints: readonly (readonly [RegExp, string])[] = [
   [
-    /before secure TLS connection|wrong version number|packet length too long/,
+    // A server of plain HTTP may hang up before its answer has been read.
+    /before secure TLS connection|wrong version number|packet length too long|^read ECONNRESET$/,
     ": does the server speak TLS?",
   ],
   [/alert certificate required/, ": the server wants a client certificate"],

@@ -22,7 +22,7 @@ test.each([
     `${none}connect ECONNREFUSED 127.0.0.1:1 (2026-11-25T12:31:02.974Z). Resolution note: `,
     "connect ECONNREFUSED 127.0.0.1:1",
   ],
-  [`${none}read ECONNRESET.`, "read ECONNRESET"],
+  [`${none}read ECONNRESET.`, "read ECONNRESET: does the server speak TLS?"],
   ["etcdserver: no leader", undefined],
 ])("a lost connection has its reason, in a line, and what that means", (details, reason) => {
   expect(connectionReason(details, true)).toBe(reason);
