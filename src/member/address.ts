@@ -25,7 +25,8 @@ export function memberAddress(id: string, details: Partial<MemberDetails> = {}):
 
 /** Reads `host`, `host:port`, `[::1]:port`, or the same as a URL. */
 export function parseAddress(text: string): MemberAddress | undefined {
-  const [, given, authority = ""] = /^(?:([a-z][a-z0-9+.-]*):\/\/)?([^/?#\s]*)(?:[/?#].*)?$/is.exec(text) ?? [];
+  const [, given, authority = ""] =
+    /^(?:([a-z][a-z0-9+.-]*):\/\/)?([^/?#\s]*)(?:[/?#].*)?$/is.exec(text) ?? [];
   const scheme = given?.toLowerCase();
   const plain = isIPv6(authority) ? `[${authority}]` : authority;
   const [, v6, name, digits] = /^(?:\[([^\]]+)\]|([^:@[\]]+))(?::(\d{1,5}))?$/.exec(plain) ?? [];
