@@ -2,7 +2,7 @@ import { candidate } from "../../concurrency/line.ts";
 import { candidateKey, metaFolder } from "../../concurrency/naming.ts";
 import { toText } from "../../etcd/bytes.ts";
 import type { CallOptions, Etcd } from "../../etcd/etcd.ts";
-import { EtcdError } from "../../etcd/failure.ts";
+import { isPermissionDenied } from "../../etcd/failure.ts";
 import { type KeyValue, KV } from "../../etcd/gen/etcd_pb.ts";
 import { byCreation, kvsOf, rangeOp } from "../../etcd/ops.ts";
 import { objectIn } from "../../json.ts";
@@ -39,7 +39,7 @@ export async function readKeys(etcd: Etcd, election: string, limits: CallOptions
     const { revision, ranges } = await read(line, folder);
     return { election, revision, line: ranges[0] ?? [], folder: ranges[1] ?? [] };
   } catch (error) {
-    if (!(error instanceof EtcdError) || error.code !== "PERMISSION_DENIED") throw error;
+    if (!isPermissionDenied(error)) throw error;
     const { revision, ranges } = await read(line);
     return { election, revision, line: ranges[0] ?? [], folder: undefined };
   }

@@ -1,7 +1,7 @@
 import { metaFolder } from "../../concurrency/naming.ts";
 import { prefixEnd, toText } from "../../etcd/bytes.ts";
 import type { CallOptions, Etcd } from "../../etcd/etcd.ts";
-import { EtcdError } from "../../etcd/failure.ts";
+import { isPermissionDenied } from "../../etcd/failure.ts";
 import { KV } from "../../etcd/gen/etcd_pb.ts";
 import { created, putOp } from "../../etcd/ops.ts";
 import { type Finding, ok, quoted } from "./finding.ts";
@@ -41,7 +41,7 @@ async function allowed(asked: Promise<unknown>): Promise<boolean> {
     await asked;
     return true;
   } catch (error) {
-    if (error instanceof EtcdError && error.code === "PERMISSION_DENIED") return false;
+    if (isPermissionDenied(error)) return false;
     throw error;
   }
 }
